@@ -1,0 +1,176 @@
+//! Programs that the harness calls: kind, istioctl, docker, cargo.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// A call of a program that did not work out.
+#[derive(Debug, Error)]
+pub enum ToolError {
+    /// The program could not be started.
+    #[error("cannot run `{program}`: {source}\n  fix: {hint}")]
+    Start {
+        /// The program's name.
+        program: String,
+        /// How to get it.
+        hint: &'static str,
+        /// Why it did not start.
+        source: std::io::Error,
+    },
+    /// The program ran and failed.
+    #[error("`{command}` failed ({status}):\n{output}")]
+    Failed {
+        /// The command as one could type it.
+        command: String,
+        /// Its exit status.
+        status: std::process::ExitStatus,
+        /// The end of what it wrote to stderr, or to stdout where that is empty.
+        output: String,
+    },
+}
+
+/// A program to call. It runs in a process group of its own, so that Ctrl-C
+/// reaches the harness alone, and is killed when the call is dropped.
+#[derive(Debug)]
+pub struct Tool {
+    program: String,
+    command: Command,
+    stdin: Option<Vec<u8>>,
+}
+
+impl Tool {
+    /// `program` from PATH, or from the folders where `mesh images` and the
+    /// like leave their tools.
+    pub fn new(program: &str) -> Self {
+        let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        Self { program: program.to_owned(), command, stdin: None }
+    }
+
+    /// Adds arguments. Never a secret: arguments are visible to every process.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, args: I) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs in this folder.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.command.current_dir(dir.into());
+        self
+    }
+
+    /// Feeds these bytes to its standard input.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.command.stdin(Stdio::piped());
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Shows its standard error as it comes, instead of keeping it.
+    #[must_use]
+    pub fn stderr_shown(mut self) -> Self {
+        self.command.stderr(Stdio::inherit());
+        self
+    }
+
+    /// Runs it to its end and returns what it wrote to standard output.
+    pub async fn run(mut self) -> Result<String, ToolError> {
+        let std = self.command.as_std();
+        let line = std::iter::once(self.program.as_str().into())
+            .chain(std.get_args().map(OsStr::to_string_lossy))
+            .collect::<Vec<_>>()
+            .join(" ");
+        tracing::debug!(command = %line, "running");
+        let start = |source| ToolError::Start {
+            program: self.program.clone(),
+            hint: hint(&self.program),
+            source,
+        };
+        let mut child = self.command.spawn().map_err(start)?;
+        if let (Some(bytes), Some(mut pipe)) = (self.stdin.take(), child.stdin.take()) {
+            // A program that ends before it read everything says why itself.
+            let _ = pipe.write_all(&bytes).await;
+        }
+        let output = child.wait_with_output().await.map_err(start)?;
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(stdout);
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let said = if stderr.trim().is_empty() { stdout } else { stderr };
+        Err(ToolError::Failed { command: line, status: output.status, output: tail(&said, 20) })
+    }
+}
+
+/// Finds a program in PATH, then in the tool folder of the image builder.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))
+    });
+    let tools = cache.map(|dir| dir.join("mesh-lab/bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(tools)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// How to get a program that is missing.
+pub fn hint(program: &str) -> &'static str {
+    match program {
+        "docker" => "install Docker Engine or Docker Desktop and start it",
+        "kind" => "go install sigs.k8s.io/kind@v0.33.0",
+        "istioctl" => "curl -L https://istio.io/downloadIstio | ISTIO_VERSION=1.31.0 sh -",
+        "cargo" => "install Rust from https://rustup.rs",
+        _ => "install it, or put it on PATH",
+    }
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.trim_end().lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tool, ToolError};
+
+    #[tokio::test]
+    async fn output_is_what_the_program_wrote() {
+        let out = Tool::new("cat").stdin("hello").run().await.unwrap();
+        assert_eq!(out, "hello");
+    }
+
+    #[tokio::test]
+    async fn failure_carries_command_and_last_words() {
+        let error = Tool::new("sh").args(["-c", "echo lost >&2; exit 3"]).run().await.unwrap_err();
+        assert!(matches!(error, ToolError::Failed { .. }));
+        let text = error.to_string();
+        assert!(text.contains("`sh -c") && text.contains("lost") && text.contains('3'), "{text}");
+    }
+
+    #[tokio::test]
+    async fn missing_program_comes_with_the_fix() {
+        let error = Tool::new("no-such-program-here").run().await.unwrap_err();
+        assert!(error.to_string().contains("fix: install it"), "{error}");
+    }
+}
