@@ -1,0 +1,40 @@
+# Every recipe is one command; `mesh` is the harness in e2e/.
+
+mesh := "cargo run --quiet --release --package e2e --"
+
+[private]
+default:
+    @just --list --unsorted
+
+# Mesh up on kind, the whole table, mesh down again
+e2e *flags:
+    {{mesh}} e2e {{flags}}
+
+# Bring the mesh up on kind and leave it standing
+up *flags:
+    {{mesh}} up {{flags}}
+
+# Ask a mesh that stands every case of the table
+verify *flags:
+    {{mesh}} verify {{flags}}
+
+# Remove what `up` made
+down *flags:
+    {{mesh}} down {{flags}}
+
+# Say what this machine lacks, each with the command that fixes it
+doctor:
+    {{mesh}} doctor
+
+# All tests that need no Docker
+test:
+    cargo test --workspace
+
+# The tests that need Docker
+test-docker:
+    cargo test --workspace -- --ignored
+
+# Formatting and lints, as CI wants them
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- --deny warnings
