@@ -1,0 +1,14 @@
+//! `token-client`: obtain, look at and use access tokens from a shell.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+
+fn main() -> ExitCode {
+    cli::run(cli::Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("token-client: {error:#}");
+        ExitCode::from(2)
+    })
+}
