@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use tower_http::ServiceBuilderExt;
 use tower_http::request_id::MakeRequestUuid;
+use tower_http::trace::TraceLayer;
 
 pub use metrics::Metrics;
 pub use server::{Drain, serve, shutdown_on_signal};
@@ -42,7 +43,13 @@ pub fn app(metrics: Metrics, shutdown: CancellationToken) -> Router {
         .layer(
             ServiceBuilder::new()
                 .set_x_request_id(MakeRequestUuid)
-                .layer(trace::layer())
+                .layer(
+                    TraceLayer::new_for_http()
+                        .make_span_with(trace::span)
+                        .on_request(())
+                        .on_response(trace::log_response)
+                        .on_failure(()),
+                )
                 .propagate_x_request_id()
                 .layer(middleware::from_fn_with_state(
                     metrics.clone(),

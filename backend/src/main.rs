@@ -23,11 +23,11 @@ struct Args {
     addr: SocketAddr,
 
     /// Seconds to keep accepting after SIGTERM, no longer ready
-    #[arg(long, env = "DRAIN_DELAY", default_value = "0", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, env, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
     drain_delay: Duration,
 
     /// Seconds that requests in flight may take after that
-    #[arg(long, env = "DRAIN_GRACE", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, env, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     drain_grace: Duration,
 }
 
@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .from_env()
-        .context("RUST_LOG")?;
+        .context("RUST_LOG is not a filter such as `info` or `info,backend=debug`")?;
     tracing::subscriber::set_global_default(subscriber(filter, io::stderr))?;
 
     let shutdown = shutdown_on_signal().context("cannot handle signals")?;

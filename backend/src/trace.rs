@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
-use tower_http::classify::{ServerErrorsAsFailures, SharedClassifier};
-use tower_http::trace::TraceLayer;
 use tracing::{Span, Subscriber, info, info_span};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -26,29 +24,8 @@ where
         .finish()
 }
 
-type HttpTrace = TraceLayer<
-    SharedClassifier<ServerErrorsAsFailures>,
-    fn(&Request) -> Span,
-    (),
-    fn(&Response, Duration, &Span),
-    (),
-    (),
-    (),
->;
-
-/// Opens a span for each request and logs its answer.
-pub(crate) fn layer() -> HttpTrace {
-    TraceLayer::new_for_http()
-        .make_span_with(span as fn(&Request) -> Span)
-        .on_request(())
-        .on_response(log_response as fn(&Response, Duration, &Span))
-        .on_body_chunk(())
-        .on_eos(())
-        .on_failure(())
-}
-
-/// Takes the path without its query, which may carry a token.
-fn span(request: &Request) -> Span {
+/// The span of one request; its path without the query, which may carry a token.
+pub(crate) fn span(request: &Request) -> Span {
     let header = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
     info_span!(
         "request",
@@ -59,10 +36,11 @@ fn span(request: &Request) -> Span {
     )
 }
 
-fn log_response(response: &Response, latency: Duration, _: &Span) {
+/// The line that each request leaves.
+pub(crate) fn log_response(response: &Response, latency: Duration, _: &Span) {
     info!(
         status = response.status().as_u16(),
-        latency_ms = latency.as_secs_f64() * 1000.0,
+        latency_seconds = latency.as_secs_f64(),
         "answered"
     );
 }

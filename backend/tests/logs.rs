@@ -37,7 +37,7 @@ async fn one_json_line_tells_the_request_and_no_query() {
     reader.read_to_string(&mut log).expect("UTF-8");
     let line: Value = serde_json::from_str(&log).expect("one line of JSON, none for a probe");
     assert_eq!(line["status"], 200);
-    assert!(line["latency_ms"].is_f64(), "{line}");
+    assert!(line["latency_seconds"].is_f64(), "{line}");
     let span = &line["span"];
     assert_eq!(span["request_id"], "abc");
     assert_eq!(span["traceparent"], TRACEPARENT);
