@@ -1,0 +1,127 @@
+//! Markdown for `GITHUB_STEP_SUMMARY`: failures first, then the whole table.
+
+use std::fmt::{self, Write as _};
+
+use super::{Row, Run};
+use crate::redact::redact;
+use crate::verdict::Outcome;
+
+/// GitHub refuses a step summary over 1 MiB; this leaves room for others that
+/// write to the same summary.
+pub const MAX_BYTES: usize = 900 * 1024;
+
+/// The run as Markdown, cut at [`MAX_BYTES`] with a remark that says so.
+pub fn render(run: &Run) -> String {
+    let mut text = String::new();
+    write(run, &mut text).expect("writing to a string cannot fail");
+    truncate(redact(&text), MAX_BYTES)
+}
+
+fn write(run: &Run, text: &mut String) -> fmt::Result {
+    let mark = if run.succeeded() { "✅" } else { "❌" };
+    writeln!(text, "## {mark} mesh-oidc: {}\n", run.summary())?;
+    write!(text, "Stage `{}`, rules `{}`", run.stage, run.profile)?;
+    for (name, version) in &run.versions {
+        write!(text, ", {name} {version}")?;
+    }
+    writeln!(text, ".\n")?;
+
+    for row in run.failures() {
+        write_failure(text, row)?;
+    }
+
+    writeln!(
+        text,
+        "| | case | token | request | want | got | decided by |"
+    )?;
+    writeln!(text, "|---|---|---|---|---|---|---|")?;
+    for row in &run.rows {
+        let mark = match row.outcome {
+            Outcome::Passed => "✅",
+            Outcome::Failed { .. } => "❌",
+            Outcome::Skipped { .. } => "⏭️",
+        };
+        let cells = [
+            row.name.clone(),
+            format!("{}: {}", row.provenance, row.token),
+            format!("`{}` from {}", row.request, row.caller),
+            row.want.clone(),
+            row.got.clone(),
+            row.decided_by.clone(),
+        ];
+        writeln!(
+            text,
+            "| {mark} | {} |",
+            cells.map(|cell| escape(&cell)).join(" | ")
+        )?;
+    }
+    for row in &run.rows {
+        if let Outcome::Skipped { reason } = &row.outcome {
+            writeln!(
+                text,
+                "\nSkipped: **{}**: {}",
+                escape(&row.name),
+                escape(reason)
+            )?;
+        }
+    }
+
+    if !run.phases.is_empty() {
+        writeln!(text, "\n| phase | seconds |\n|---|---:|")?;
+        for phase in &run.phases {
+            writeln!(text, "| {} | {:.1} |", escape(&phase.name), phase.seconds)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_failure(text: &mut String, row: &Row) -> fmt::Result {
+    writeln!(text, "### ❌ {}\n", escape(&row.name))?;
+    if let Some(why) = &row.why {
+        writeln!(text, "{}\n", escape(why))?;
+    }
+    writeln!(text, "| | want | got |\n|---|---|---|")?;
+    if let Outcome::Failed { mismatches } = &row.outcome {
+        for mismatch in mismatches {
+            let cells = [&mismatch.about, &mismatch.want, &mismatch.got];
+            writeln!(text, "| {} |", cells.map(|cell| escape(cell)).join(" | "))?;
+        }
+    }
+    if let Some(details) = &row.details {
+        writeln!(
+            text,
+            "\nThe proxy's log says `{}`.",
+            details.replace('`', "'")
+        )?;
+    }
+    writeln!(text, "\n```sh\n{}\n```\n", row.rerun)
+}
+
+/// Keeps a value in its cell and from being read as markup.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => escaped.push(' '),
+            '<' => escaped.push_str("&lt;"),
+            '|' | '*' | '_' | '[' | ']' | '\\' => escaped.extend(['\\', c]),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn truncate(mut text: String, limit: usize) -> String {
+    const REMARK: &str = "\n\n**Cut here: the whole report is in the artefact `report.json`.**\n";
+    if text.len() > limit {
+        let mut end = limit - REMARK.len();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        // Whole lines only, or the remark would end up inside a table's cell.
+        end = text[..end].rfind('\n').unwrap_or(0);
+        text.truncate(end);
+        text.push_str(REMARK);
+    }
+    text
+}

@@ -1,0 +1,211 @@
+//! Reports: one model of a run, rendered for people and for machines.
+//!
+//! | file | for |
+//! |---|---|
+//! | [`table`] | the terminal |
+//! | [`markdown`] | `GITHUB_STEP_SUMMARY` |
+//! | [`junit`] | CI systems |
+//! | [`json`] | programs |
+//!
+//! Every renderer redacts what it returns.
+
+pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod table;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use token_client::batch::Answer;
+
+use crate::case::{Caller, Case, Profile, StageName};
+use crate::evidence::AccessRecord;
+use crate::token::Provenance;
+use crate::verdict::{Outcome, received};
+
+/// One run of the table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// The name of the run, and of its folder.
+    pub id: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// Where the mesh ran.
+    pub stage: StageName,
+    /// Which rules were in force.
+    pub profile: Profile,
+    /// What took part, with its version: `istio`, `keycloak`…
+    pub versions: BTreeMap<String, String>,
+    /// What took how long, in the order it was done.
+    pub phases: Vec<Phase>,
+    /// The rows, in the table's order.
+    pub rows: Vec<Row>,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Phase {
+    /// What was done.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// One case, and how it came out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// The case's name.
+    pub name: String,
+    /// The case's family.
+    pub family: String,
+    /// Why the verdict is to be what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Where the request left from.
+    pub caller: Caller,
+    /// Where the token came from.
+    pub provenance: Provenance,
+    /// The token's recipe, in words.
+    pub token: String,
+    /// Method and path; the host where it is not the backend.
+    pub request: String,
+    /// The request's `x-request-id`; absent if it was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Status and filter that were expected.
+    pub want: String,
+    /// What came back.
+    pub got: String,
+    /// Who decided, by the access log.
+    pub decided_by: String,
+    /// The access log's `response_code_details`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<String>,
+    /// The answer's body, at most its first 300 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Time until the answer, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<u64>,
+    /// How it came out.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The command that asks this row again.
+    pub rerun: String,
+}
+
+/// How many rows came out how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// As expected.
+    pub passed: usize,
+    /// Not as expected.
+    pub failed: usize,
+    /// Not asked, with a reason.
+    pub skipped: usize,
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+impl Run {
+    /// Counts the rows.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally {
+            passed: 0,
+            failed: 0,
+            skipped: 0,
+        };
+        for row in &self.rows {
+            match row.outcome {
+                Outcome::Passed => tally.passed += 1,
+                Outcome::Failed { .. } => tally.failed += 1,
+                Outcome::Skipped { .. } => tally.skipped += 1,
+            }
+        }
+        tally
+    }
+
+    /// Whether every verdict was as expected, and there was any.
+    pub fn succeeded(&self) -> bool {
+        let tally = self.tally();
+        tally.failed == 0 && tally.passed > 0
+    }
+
+    fn failures(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.outcome.is_failed())
+    }
+
+    /// The verdict on the run in one line.
+    pub fn summary(&self) -> String {
+        let tally = self.tally();
+        if tally.passed + tally.failed == 0 {
+            return format!("{tally}: nothing was judged, so nothing is proved");
+        }
+        tally.to_string()
+    }
+}
+
+impl Row {
+    /// The row of a case that was asked, or skipped.
+    pub fn new(
+        case: &Case,
+        stage: StageName,
+        profile: Profile,
+        answer: Option<&Answer>,
+        records: &[&AccessRecord],
+        outcome: Outcome,
+    ) -> Self {
+        let request = &case.request;
+        let host = match request.host.split('.').next() {
+            Some("backend") | None => "",
+            Some(host) => host,
+        };
+        let absent = || "-".to_owned();
+        let decided = |record: &&AccessRecord| match record.decided_by() {
+            Ok(filter) => filter.to_string(),
+            Err(unrecognised) => unrecognised.to_string(),
+        };
+        let body = answer
+            .and_then(Answer::response)
+            .map(|response| &response.body);
+        Self {
+            name: case.name.clone(),
+            family: case.family.clone(),
+            why: case.why.clone(),
+            caller: case.caller,
+            provenance: case.token.provenance(),
+            token: case.token.to_string(),
+            request: format!("{} {host}{}", request.method, request.path),
+            request_id: answer.and_then(|answer| answer.id.clone()),
+            want: case.expected(profile).to_string(),
+            got: answer.map_or_else(absent, received),
+            decided_by: records.first().map_or_else(absent, decided),
+            details: records
+                .first()
+                .and_then(|record| record.response_code_details.clone()),
+            body: body.map(|body| body.chars().take(300).collect()),
+            elapsed_ms: answer.map(|answer| answer.elapsed_ms),
+            outcome,
+            rerun: rerun(stage, profile, &case.name),
+        }
+    }
+}
+
+fn rerun(stage: StageName, profile: Profile, name: &str) -> String {
+    let profile = match profile {
+        Profile::Full => String::new(),
+        profile => format!(" --profile {profile}"),
+    };
+    let name = name.replace('\'', r"'\''");
+    format!("cargo mesh verify --stage {stage}{profile} --filter '{name}'")
+}

@@ -1,0 +1,271 @@
+//! Verdicts: what came back, held against what had to.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use token_client::batch::{Answer, Response};
+
+use crate::case::{Case, Expected, ExpectedAnswer, ExpectedBody};
+use crate::evidence::AccessRecord;
+
+/// How a row came out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Everything was as expected, and the proxy's log says so too.
+    Passed,
+    /// Something was not.
+    Failed {
+        /// All that was not, not only the first.
+        mismatches: Vec<Mismatch>,
+    },
+    /// This stage cannot run the row.
+    Skipped {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// One thing that was not as expected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatch {
+    /// What it is about: `status`, `header www-authenticate`, `decided by`…
+    pub about: String,
+    /// What it had to be.
+    pub want: String,
+    /// What it was.
+    pub got: String,
+}
+
+impl Mismatch {
+    /// A mismatch about something that is neither answer nor evidence.
+    pub fn new(about: impl Into<String>, want: impl Into<String>, got: impl Into<String>) -> Self {
+        Self {
+            about: about.into(),
+            want: want.into(),
+            got: got.into(),
+        }
+    }
+}
+
+impl Outcome {
+    /// Passed without mismatches, else failed.
+    pub fn of(mismatches: Vec<Mismatch>) -> Self {
+        if mismatches.is_empty() {
+            Self::Passed
+        } else {
+            Self::Failed { mismatches }
+        }
+    }
+
+    /// Whether the row passed.
+    pub fn is_passed(&self) -> bool {
+        matches!(self, Self::Passed)
+    }
+
+    /// Whether the row failed.
+    pub fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
+    fn add(&mut self, mismatch: Mismatch) {
+        match self {
+            Self::Failed { mismatches } => mismatches.push(mismatch),
+            _ => {
+                *self = Self::Failed {
+                    mismatches: vec![mismatch],
+                }
+            }
+        }
+    }
+}
+
+/// Holds the answer and the access-log records of one request against what had
+/// to come.
+pub fn judge(expected: &Expected, answer: &Answer, records: &[&AccessRecord]) -> Outcome {
+    let mut mismatches = vec![];
+    match (&expected.answer, answer.response()) {
+        (
+            ExpectedAnswer::Http {
+                status,
+                body,
+                headers,
+            },
+            Some(response),
+        ) => {
+            if *status != response.status {
+                mismatches.push(Mismatch::new(
+                    "status",
+                    status.to_string(),
+                    response.status.to_string(),
+                ));
+            }
+            mismatches.extend(
+                body.as_ref()
+                    .and_then(|body| judge_body(body, &response.body)),
+            );
+            mismatches.extend(
+                headers
+                    .iter()
+                    .filter_map(|header| judge_header(header, response)),
+            );
+        }
+        (ExpectedAnswer::Http { status, .. }, None) => {
+            mismatches.push(Mismatch::new(
+                "answer",
+                status.to_string(),
+                received(answer),
+            ));
+        }
+        (ExpectedAnswer::ConnectionRefused, Some(_)) => {
+            mismatches.push(Mismatch::new(
+                "answer",
+                "a refused connection",
+                received(answer),
+            ));
+        }
+        (ExpectedAnswer::ConnectionRefused, None) => {}
+    }
+    mismatches.extend(judge_records(expected, records));
+    Outcome::of(mismatches)
+}
+
+/// The answer in one line.
+pub fn received(answer: &Answer) -> String {
+    match answer.response() {
+        Some(response) => response.status.to_string(),
+        None => format!("no answer: {}", answer.error().unwrap_or("unknown")),
+    }
+}
+
+fn judge_body(expected: &ExpectedBody, body: &str) -> Option<Mismatch> {
+    match expected {
+        ExpectedBody::Exact(text) if body == text => None,
+        ExpectedBody::Exact(text) => Some(Mismatch::new("body", text, body)),
+        ExpectedBody::Contains(part) if body.contains(part) => None,
+        ExpectedBody::Contains(part) => {
+            Some(Mismatch::new("body", format!("with `{part}` in it"), body))
+        }
+        ExpectedBody::Json(members) => {
+            let got: Value = serde_json::from_str(body).unwrap_or_default();
+            let wrong =
+                |(name, value): &(&String, &Value)| got.get(name).unwrap_or(&Value::Null) != *value;
+            if got.is_object() && !members.iter().any(|member| wrong(&member)) {
+                return None;
+            }
+            Some(Mismatch::new(
+                "body",
+                Value::Object(members.clone()).to_string(),
+                body,
+            ))
+        }
+    }
+}
+
+fn judge_header((name, want): (&String, &String), response: &Response) -> Option<Mismatch> {
+    let values: Vec<_> = response
+        .headers
+        .iter()
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+        .collect();
+    if values == [want] {
+        return None;
+    }
+    let got = if values.is_empty() {
+        "absent".to_owned()
+    } else {
+        values.join(" | ")
+    };
+    Some(Mismatch::new(format!("header {name}"), want, got))
+}
+
+fn judge_records(expected: &Expected, records: &[&AccessRecord]) -> Vec<Mismatch> {
+    let about = "evidence";
+    // A refused connection has no request id, so retries of it count as well.
+    let one_is_due = matches!(expected.answer, ExpectedAnswer::Http { .. });
+    match records {
+        [] => vec![Mismatch::new(about, "an access-log record", "none")],
+        [_, _, ..] if one_is_due => {
+            let got = format!("{}: the request was sent more than once", records.len());
+            vec![Mismatch::new(about, "one access-log record", got)]
+        }
+        _ => records
+            .iter()
+            .flat_map(|record| judge_record(expected, record))
+            .collect(),
+    }
+}
+
+fn judge_record(expected: &Expected, record: &AccessRecord) -> Vec<Mismatch> {
+    let mut mismatches = vec![];
+    let decided = record.decided_by();
+    if decided.as_ref() != Ok(&expected.decided_by) {
+        let got = decided.map_or_else(|other| other.to_string(), |filter| filter.to_string());
+        mismatches.push(Mismatch::new(
+            "decided by",
+            expected.decided_by.to_string(),
+            got,
+        ));
+    }
+    let details = record.response_code_details.as_deref().unwrap_or("absent");
+    if let Some(want) = &expected.details {
+        let fits = match want.strip_suffix('*') {
+            Some(beginning) => details.starts_with(beginning),
+            None => details == want,
+        };
+        if !fits {
+            mismatches.push(Mismatch::new("response_code_details", want, details));
+        }
+    }
+    mismatches
+}
+
+/// Fails a row whose answer came so long after minting that it proves nothing.
+/// Ask again first: see [`is_late`].
+pub fn judge_lateness(case: &Case, since_minting: Duration, outcome: &mut Outcome) {
+    if let (true, Some(limit)) = (is_late(case, since_minting), case.answer_within) {
+        let got = format!("after {:.1} s", since_minting.as_secs_f64());
+        outcome.add(Mismatch::new(
+            "time of the answer",
+            format!("within {limit:#}"),
+            got,
+        ));
+    }
+}
+
+/// Whether the answer came too late after minting to mean anything.
+pub fn is_late(case: &Case, since_minting: Duration) -> bool {
+    case.answer_within
+        .is_some_and(|limit| limit.unsigned_abs() < since_minting)
+}
+
+/// Fails every negative row that has no passing control beside it: a mesh that
+/// refuses everything must not look like one that works.
+pub fn require_controls<'a>(rows: impl IntoIterator<Item = (&'a Case, &'a mut Outcome)>) {
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    let passed: HashMap<String, bool> = rows
+        .iter()
+        .map(|(case, outcome)| (case.name.clone(), outcome.is_passed()))
+        .collect();
+    for (case, outcome) in &mut rows {
+        let Some(control) = &case.control else {
+            continue;
+        };
+        if matches!(outcome, Outcome::Skipped { .. }) || passed.get(control) == Some(&true) {
+            continue;
+        }
+        let got = if passed.contains_key(control) {
+            "it did not pass"
+        } else {
+            "it was not asked"
+        };
+        outcome.add(Mismatch::new(
+            "control",
+            format!("`{control}` passes beside it"),
+            got,
+        ));
+    }
+}
