@@ -1,1 +1,18 @@
-//! policy
+//! What Istio's request-level security resources mean.
+mod attribute;
+mod matcher;
+mod parse;
+mod rbac;
+mod request;
+mod select;
+mod source;
+mod template;
+mod translate;
+pub mod types;
+mod validate;
+
+pub use parse::{Diagnostic, InvalidManifests, Manifests, Meta, Other, Pods, Resource, Service, ServicePort};
+pub use request::{Claims, Identity, Peer, Request, Token};
+pub use select::{Mesh, PathNormalization, Workload};
+pub use source::{Location, Origin};
+pub use translate::{Filter, KeySets, TranslateError, Translation, http_filters, tcp_filters};
