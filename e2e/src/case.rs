@@ -393,6 +393,7 @@ impl Cases {
             problems.push(Problem::new(dir, 0, "no cases here"));
         }
         if !problems.is_empty() {
+            problems.sort();
             return Err(LoadError::Invalid(Problems(problems)));
         }
         Ok(Self {
@@ -400,17 +401,20 @@ impl Cases {
         })
     }
 
-    /// The cases whose name or family matches any of the filters, and the
-    /// controls they need, in the table's order; all of them without a filter.
-    /// A filter with `*` or `?` must match as a whole, any other as a part;
-    /// case does not matter.
+    /// The cases that any of the filters means, and the controls they need, in
+    /// the table's order; all of them without a filter. A filter that is the
+    /// name of a case means that case. Any other means the cases whose name or
+    /// family has it as a part or, with `*` or `?`, matches it as a whole;
+    /// upper and lower case are the same.
     pub fn select(&self, filters: &[String]) -> Result<Vec<&Case>, NothingSelected> {
-        let wanted = |case: &&Case| {
-            filters.is_empty()
-                || filters
-                    .iter()
-                    .any(|filter| matches(filter, &case.name) || matches(filter, &case.family))
+        let meant = |filter: &String, case: &Case| {
+            if self.cases.iter().any(|case| case.name == *filter) {
+                return case.name == *filter;
+            }
+            matches(filter, &case.name) || matches(filter, &case.family)
         };
+        let wanted =
+            |case: &&Case| filters.is_empty() || filters.iter().any(|filter| meant(filter, case));
         let chosen: Vec<_> = self.cases.iter().filter(wanted).collect();
         if chosen.is_empty() {
             return Err(NothingSelected(filters.join("`, `")));
@@ -474,7 +478,7 @@ pub enum LoadError {
 #[derive(Debug)]
 pub struct Problems(Vec<Problem>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Problem {
     path: PathBuf,
     line: u64,
@@ -665,7 +669,8 @@ fn check(located: &[Located], grants: &Grants, problems: &mut Vec<Problem>) {
     let mut by_name: HashMap<&str, &Located> = HashMap::new();
     for this in located {
         let mut complain = |text| problems.push(Problem::new(&this.path, this.line, text));
-        if let Some(other) = by_name.insert(&this.case.name, this) {
+        let other = by_name.entry(&this.case.name).or_insert(this);
+        if !std::ptr::eq(*other, this) {
             complain(format!(
                 "`{}` is also the name of a case in {}:{}",
                 this.case.name,

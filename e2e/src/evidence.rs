@@ -24,7 +24,7 @@ pub enum DecidedBy {
     MissingToken,
     /// Envoy's RBAC filter, made of AuthorizationPolicy.
     Authz,
-    /// The listener: not mTLS, so not even HTTP was spoken. PeerAuthentication.
+    /// The listener, made of PeerAuthentication: not mTLS, so no HTTP was spoken.
     Mtls,
     /// A proxy that had nowhere to send the request to, or answered by its
     /// routes alone.
@@ -80,21 +80,36 @@ impl AccessRecord {
 
     /// Who decided; where the details are of no known filter, the details.
     pub fn decided_by(&self) -> Result<DecidedBy, Unrecognised> {
-        let details = self.response_code_details.as_deref().unwrap_or_default();
-        let no_http = self.method.is_none() && self.response_code == 0;
-        Ok(match details {
-            "via_upstream" => DecidedBy::App,
-            "lua_response" => DecidedBy::MissingToken,
-            "filter_chain_not_found" if no_http => DecidedBy::Mtls,
-            "" if no_http && self.response_flags.as_deref() == Some("NR") => DecidedBy::Mtls,
-            "direct_response" | "route_not_found" | "cluster_not_found" => DecidedBy::Gateway,
-            _ if details.starts_with("jwt_authn_access_denied") => DecidedBy::Authn,
-            _ if details.starts_with("rbac_access_denied") => DecidedBy::Authz,
-            _ => {
-                let flags = self.response_flags.as_deref().unwrap_or("-");
-                return Err(Unrecognised(format!("{details} (flags {flags})")));
-            }
-        })
+        let details = self
+            .response_code_details
+            .as_deref()
+            .unwrap_or("no details");
+        let flags = self.response_flags.as_deref().unwrap_or("-");
+        if self.method.is_none() && self.response_code == 0 && flags.contains("NR") {
+            return Ok(DecidedBy::Mtls);
+        }
+        match details {
+            "via_upstream" => Ok(DecidedBy::App),
+            "lua_response" => Ok(DecidedBy::MissingToken),
+            "direct_response" | "route_not_found" | "cluster_not_found" => Ok(DecidedBy::Gateway),
+            _ if details.starts_with("jwt_authn_access_denied") => Ok(DecidedBy::Authn),
+            _ if details.starts_with("rbac_access_denied") => Ok(DecidedBy::Authz),
+            _ => Err(Unrecognised(format!("{details} (flags {flags})"))),
+        }
+    }
+
+    /// The record in short: details, flags and the caller's identity.
+    pub fn in_words(&self) -> String {
+        format!(
+            "{}, flags {}, from {}",
+            self.response_code_details
+                .as_deref()
+                .unwrap_or("no details"),
+            self.response_flags.as_deref().unwrap_or("-"),
+            self.downstream_peer_principal
+                .as_deref()
+                .unwrap_or("no mTLS identity"),
+        )
     }
 
     /// Whether the proxy stood before the app that was asked: the same request
@@ -168,5 +183,165 @@ fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::
     match Code::deserialize(deserializer)? {
         Code::Number(code) => Ok(code),
         Code::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record as the sidecar of the backend writes it, with these changes.
+    fn record(changes: &Value) -> AccessRecord {
+        let mut line = serde_json::json!({
+            "start_time": "2026-11-24T08:00:00.123Z",
+            "request_id": "4f2c",
+            "method": "GET",
+            "authority": "backend.demo.svc.cluster.local",
+            "path": "/data",
+            "response_code": 200,
+            "response_code_details": "via_upstream",
+            "response_flags": "-",
+            "connection_termination_details": null,
+            "downstream_peer_principal": "spiffe://cluster.local/ns/demo/sa/frontend",
+            "downstream_remote_address": "10.244.0.9:41234",
+            "upstream_cluster": "inbound|8080||",
+            "duration": 3
+        });
+        let changes = changes.as_object().unwrap();
+        line.as_object_mut().unwrap().extend(changes.clone());
+        AccessRecord::parse(&line.to_string()).unwrap()
+    }
+
+    fn decided(details: &str) -> Result<DecidedBy, Unrecognised> {
+        record(&serde_json::json!({"response_code": 403, "response_code_details": details}))
+            .decided_by()
+    }
+
+    /// A connection that was closed before any HTTP.
+    fn refused() -> AccessRecord {
+        record(&serde_json::json!({
+            "request_id": null,
+            "method": null,
+            "authority": null,
+            "path": null,
+            "response_code": 0,
+            "response_code_details": "filter_chain_not_found",
+            "response_flags": "NR",
+            "downstream_peer_principal": null,
+            "upstream_cluster": null
+        }))
+    }
+
+    // === Reading ===
+
+    #[test]
+    fn record_keeps_every_field() {
+        let record = record(&serde_json::json!({}));
+        assert_eq!(record.request_id.as_deref(), Some("4f2c"));
+        assert_eq!(record.response_code, 200);
+        assert_eq!(record.response_flags, None, "a dash is nothing");
+        assert_eq!(record.other["duration"], 3);
+        assert_eq!(record.start_time.to_string(), "2026-11-24T08:00:00.123Z");
+    }
+
+    #[test]
+    fn status_may_be_text() {
+        let record = record(&serde_json::json!({"response_code": "401"}));
+        assert_eq!(record.response_code, 401);
+    }
+
+    #[test]
+    fn other_lines_are_passed_over() {
+        let mut evidence = Evidence::default();
+        evidence.read([
+            "2026-11-24T08:00:00Z\tinfo\tEnvoy proxy is ready",
+            r#"{"level":"info","msg":"not an access record"}"#,
+            "",
+            "{ broken",
+        ]);
+        assert!(evidence.records.is_empty());
+    }
+
+    // === Who decided ===
+
+    #[test]
+    fn every_filter_is_told_by_its_details() {
+        assert_eq!(decided("via_upstream"), Ok(DecidedBy::App));
+        assert_eq!(
+            decided("jwt_authn_access_denied{Jwt_is_expired}"),
+            Ok(DecidedBy::Authn)
+        );
+        assert_eq!(decided("lua_response"), Ok(DecidedBy::MissingToken));
+        assert_eq!(
+            decided("rbac_access_denied_matched_policy[none]"),
+            Ok(DecidedBy::Authz)
+        );
+        assert_eq!(decided("route_not_found"), Ok(DecidedBy::Gateway));
+    }
+
+    #[test]
+    fn unknown_details_are_no_filter_and_are_told() {
+        let error = decided("upstream_reset_before_response_started{connection_failure}");
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "unrecognised: upstream_reset_before_response_started{connection_failure} (flags -)"
+        );
+        let none =
+            record(&serde_json::json!({"response_code_details": null, "response_flags": "UH"}));
+        assert_eq!(
+            none.decided_by().unwrap_err().to_string(),
+            "unrecognised: no details (flags UH)"
+        );
+    }
+
+    #[test]
+    fn plain_text_connection_is_refused_by_mtls() {
+        assert_eq!(refused().decided_by(), Ok(DecidedBy::Mtls));
+        let without_details = AccessRecord {
+            response_code_details: None,
+            ..refused()
+        };
+        assert_eq!(without_details.decided_by(), Ok(DecidedBy::Mtls));
+    }
+
+    #[test]
+    fn request_without_a_route_is_not_taken_for_mtls() {
+        let record = record(&serde_json::json!({
+            "response_code": 404, "response_code_details": null, "response_flags": "NR"
+        }));
+        assert!(record.decided_by().is_err());
+    }
+
+    // === Finding ===
+
+    #[test]
+    fn only_the_proxy_before_the_app_counts() {
+        let at_the_caller = serde_json::json!({"upstream_cluster": "outbound|80||backend.demo"});
+        let another_app = serde_json::json!({"authority": "frontend.demo.svc.cluster.local"});
+        let another_request = serde_json::json!({"request_id": "beef"});
+        let with_port = serde_json::json!({"authority": "backend.demo.svc.cluster.local:80"});
+        let evidence = Evidence {
+            records: [at_the_caller, another_app, another_request, with_port]
+                .iter()
+                .map(record)
+                .collect(),
+        };
+        let found = evidence.of_request("4f2c", "backend.demo.svc.cluster.local");
+        assert_eq!(found, [&evidence.records[3]]);
+    }
+
+    #[test]
+    fn refused_connections_are_found_by_address_and_time() {
+        let evidence = Evidence {
+            records: vec![record(&serde_json::json!({})), refused()],
+        };
+        let find = |client: &str, since: &str| {
+            evidence
+                .of_refused_connections(client.parse().unwrap(), since.parse().unwrap())
+                .len()
+        };
+        assert_eq!(find("10.244.0.9", "2026-11-24T08:00:00Z"), 1);
+        assert_eq!(find("10.244.0.9", "2026-11-24T08:00:01Z"), 0);
+        assert_eq!(find("10.244.0.10", "2026-11-24T08:00:00Z"), 0);
     }
 }

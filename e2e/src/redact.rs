@@ -8,51 +8,169 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest;
 use regex::{Captures, Regex};
 
-/// Each pattern captures the secret itself as `secret`; what is around it stays.
+/// Each pattern captures what is kept as `before` and what is not as `secret`.
 /// Quotes may come with backslashes: JSON within JSON is common in logs.
-static PATTERNS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[Regex; 6]> = LazyLock::new(|| {
     [
-        // PEM private keys, line breaks written out or escaped.
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?<secret>[\s\S]*?)(?:-----END|\z)",
-        // PKCS#8 in base64 DER, as the realm import has it: an RSA-2048 key is
-        // 1,600 characters long and always begins so.
-        r"(?<secret>MII[A-Za-z0-9+/]{600,}={0,2})",
+        // Private keys in PEM, line breaks written out or escaped.
+        r"(?<before>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?<secret>[A-Za-z0-9+/=\s\\]+)",
+        // Private keys as the realm import has them, base64 of DER: an RSA-2048
+        // key is 1,600 characters long and always begins so.
+        r"(?<before>)(?<secret>MII[A-Za-z0-9+/]{600,}={0,2})",
         // Anything shaped like a JWT, cut short or not: `eyJ` is base64 of `{"`.
-        r"(?<secret>eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*)",
+        r"(?<before>)(?<secret>eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)*)",
         // Authorization header values.
-        r"(?i)\b(?:bearer|basic)\s+(?<secret>[A-Za-z0-9._~+/=-]{16,})",
-        // Forms and queries.
-        r"(?i)\b(?:client_secret|password|access_token|refresh_token|id_token|assertion)=(?<secret>[^\s&\x22'<>\\]+)",
+        r"(?i)(?<before>\b(?:bearer|basic)\s+)(?<secret>[A-Za-z0-9._~+/=-]{16,})",
+        // Forms and queries; `{token}` is a case's placeholder.
+        r#"(?i)(?<before>\b(?:client_secret|password|access_token|refresh_token|id_token|assertion)=)(?<secret>[^\s&"'<>\\{\[][^\s&"'<>\\]*)"#,
         // JSON and YAML members.
-        r#"(?i)\b(?:[a-z_]*(?:client_?secret|password|private_?key)|access_token|refresh_token|id_token)\\*["']?\s*:\s*\\*["']?(?<secret>[^\s"'\\,{}&<>]+)"#,
+        r#"(?i)(?<before>\b(?:[a-z_]*(?:client_?secret|password|private_?key)|access_token|refresh_token|id_token)\\*["']?\s*:\s*\\*["']?)(?<secret>[^\s"'\\,{}\[&<>][^\s"'\\,{}&<>]*)"#,
     ]
     .map(|pattern| Regex::new(pattern).expect("the patterns are valid"))
-    .into()
 });
 
 /// `text` without its tokens, passwords, client secrets and private keys.
 pub fn redact(text: &str) -> String {
+    let mark = |found: &Captures<'_>| {
+        format!(
+            "{}[redacted {}]",
+            &found["before"],
+            fingerprint(&found["secret"])
+        )
+    };
     PATTERNS.iter().fold(text.to_owned(), |text, pattern| {
-        pattern
-            .replace_all(&text, |found: &Captures<'_>| {
-                let (whole, secret) = (found.get_match(), &found["secret"]);
-                if secret.is_empty() || secret.starts_with("[redacted") {
-                    return whole.as_str().to_owned();
-                }
-                let at = found.name("secret").expect("captured").start() - whole.start();
-                let whole = whole.as_str();
-                let (before, after) = (&whole[..at], &whole[at + secret.len()..]);
-                format!("{before}[redacted {}]{after}", fingerprint(secret))
-            })
-            .into_owned()
+        pattern.replace_all(&text, mark).into_owned()
     })
 }
 
 /// The first eight hexadecimal digits of the text's SHA-256.
-pub fn fingerprint(secret: &str) -> String {
+fn fingerprint(secret: &str) -> String {
     let hash = digest::digest(&digest::SHA256, secret.as_bytes());
-    hash.as_ref()[..4]
+    let beginning = hash
+        .as_ref()
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .take(4)
+        .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+    format!("{beginning:08x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+    use crate::token::generate_private_key;
+
+    const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl";
+
+    #[test]
+    fn bearer_token_becomes_a_marker() {
+        assert_eq!(
+            redact(&format!("authorization: Bearer {JWT}")),
+            format!("authorization: Bearer [redacted {}]", fingerprint(JWT))
+        );
+    }
+
+    #[test]
+    fn equal_tokens_stay_recognisable() {
+        let text = redact(&format!("{JWT} {JWT} {JWT}x"));
+        let marks: Vec<_> = text.split(' ').skip(1).step_by(2).collect();
+        assert_eq!(marks[0], marks[1]);
+        assert_ne!(marks[1], marks[2]);
+    }
+
+    #[test]
+    fn opaque_bearer_token_and_basic_credentials_are_redacted() {
+        for text in ["Bearer 0123456789abcdef0123", "Basic dXNlcjpwYXNzd29yZA=="] {
+            let secret = text.split(' ').nth(1).unwrap();
+            assert!(!redact(text).contains(secret), "{}", redact(text));
+        }
+    }
+
+    #[test]
+    fn secrets_in_forms_and_queries_are_redacted() {
+        for name in ["client_secret", "password", "access_token", "refresh_token"] {
+            let text = redact(&format!("POST /token?a=b&{name}=hunter2&grant_type=c"));
+            assert_eq!(
+                text,
+                format!("POST /token?a=b&{name}=[redacted f52fbd32]&grant_type=c")
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_in_json_and_yaml_are_redacted() {
+        for text in [
+            r#"{"password":"hunter2","a":1}"#,
+            r#"{"line":"{\"password\":\"hunter2\",\"a\":1}"}"#,
+            "password: hunter2\na: 1",
+            r#"{"client_secret": "hunter2"}"#,
+            "FRONTEND_CLIENT_SECRET: 'hunter2'",
+        ] {
+            let redacted = redact(text);
+            assert_eq!(redacted, text.replace("hunter2", "[redacted f52fbd32]"));
+        }
+    }
+
+    #[test]
+    fn private_keys_are_redacted() {
+        let key = generate_private_key().unwrap();
+        let key = key.expose_secret();
+        let text = redact(&format!("MYREALM_PRIVATE_KEY: {key}"));
+        assert!(!text.contains(&key[..64]), "{text}");
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----");
+        let text = redact(&pem);
+        assert!(!text.contains(&key[..64]), "{text}");
+        assert!(text.ends_with("-----END PRIVATE KEY-----"), "{text}");
+        let cut_short = redact(&pem[..200]);
+        assert!(!cut_short.contains(&key[..64]), "{cut_short}");
+    }
+
+    #[test]
+    fn plain_text_is_left_alone() {
+        for text in [
+            "401 Jwt is missing; www-authenticate: Bearer realm=\"http://backend/data\"",
+            "the password of the user",
+            "GET /data?access_token={token} from token-client",
+            "granted: user, signed with public-key-as-hmac-secret",
+            "header www-authenticate: want Bearer, got absent",
+        ] {
+            assert_eq!(redact(text), text);
+        }
+    }
+
+    #[test]
+    fn redacting_twice_changes_nothing_more() {
+        let once = redact(&format!(
+            "Bearer {JWT} password=hunter2 {{\"client_secret\":\"hunter2\"}}"
+        ));
+        assert_eq!(redact(&once), once);
+    }
+
+    fn part(json: &str) -> String {
+        URL_SAFE_NO_PAD.encode(json)
+    }
+
+    proptest! {
+        #[test]
+        fn no_jwt_survives(
+            before in "[ -~]{0,40}",
+            claim in "[a-z]{1,20}",
+            value in "[ -~&&[^\"\\\\]]{0,60}",
+            signature in proptest::collection::vec(any::<u8>(), 0..300),
+            after in r#"[ "'<>&,;)}\n]?"#,
+        ) {
+            let header = part(r#"{"alg":"RS256"}"#);
+            let claims = part(&format!("{{\"{claim}\":\"{value}\"}}"));
+            let signature = URL_SAFE_NO_PAD.encode(&signature);
+            let redacted = redact(&format!("{before}{header}.{claims}.{signature}{after}"));
+            prop_assert!(!redacted.contains(&header), "{}", redacted);
+            prop_assert!(!redacted.contains(&claims), "{}", redacted);
+            // A few characters may be in the text around it by chance.
+            prop_assert!(signature.len() < 8 || !redacted.contains(&signature), "{}", redacted);
+        }
+    }
 }

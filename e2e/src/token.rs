@@ -136,16 +136,21 @@ fn parse_offset(text: &str) -> Option<SignedDuration> {
     Some(if sign == "-" { -amount } else { amount })
 }
 
-impl fmt::Display for Edit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Remove => write!(f, "gone"),
-            Self::Set(value) => write!(f, "{value}"),
-            Self::Time(offset) if offset.is_zero() => write!(f, "now"),
-            Self::Time(offset) if offset.is_negative() => write!(f, "now-{:#}", offset.abs()),
-            Self::Time(offset) => write!(f, "now+{offset:#}"),
-        }
-    }
+/// Edits in words: `, no kid, exp now-59s`.
+fn write_edits(f: &mut fmt::Formatter<'_>, header: &Edits, claims: &Edits) -> fmt::Result {
+    header
+        .iter()
+        .chain(claims)
+        .try_for_each(|(name, edit)| match edit {
+            Edit::Remove => write!(f, ", no {name}"),
+            Edit::Set(Value::String(text)) => write!(f, ", {name} {text}"),
+            Edit::Set(value) => write!(f, ", {name} {value}"),
+            Edit::Time(offset) if offset.is_zero() => write!(f, ", {name} now"),
+            Edit::Time(offset) if offset.is_negative() => {
+                write!(f, ", {name} now-{:#}", offset.abs())
+            }
+            Edit::Time(offset) => write!(f, ", {name} now+{offset:#}"),
+        })
 }
 
 impl Recipe {
@@ -173,12 +178,6 @@ impl Recipe {
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let edited = |f: &mut fmt::Formatter<'_>, header: &Edits, claims: &Edits| {
-            header
-                .iter()
-                .chain(claims)
-                .try_for_each(|(name, edit)| write!(f, ", {name} {edit}"))
-        };
         match self {
             Self::None => write!(f, "none"),
             Self::Raw(text) => write!(f, "{text}"),
@@ -186,7 +185,7 @@ impl fmt::Display for Recipe {
             Self::RefreshToken(grant) => write!(f, "refresh token of {grant}"),
             Self::Minted(recipe) => {
                 write!(f, "{}", recipe.like)?;
-                edited(f, &recipe.header, &recipe.claims)?;
+                write_edits(f, &recipe.header, &recipe.claims)?;
                 match recipe.sign_with {
                     Signer::RealmKey => Ok(()),
                     signer => write!(f, ", signed with {signer}"),
@@ -194,7 +193,7 @@ impl fmt::Display for Recipe {
             }
             Self::Altered(recipe) => {
                 write!(f, "{}", recipe.like)?;
-                edited(f, &recipe.header, &recipe.claims)?;
+                write_edits(f, &recipe.header, &recipe.claims)?;
                 match recipe.append.as_str() {
                     "" => Ok(()),
                     text => write!(f, ", plus `{text}`"),
@@ -470,3 +469,6 @@ fn edited(mut object: Object, edits: &Edits, now: Timestamp) -> Object {
     }
     object
 }
+
+#[cfg(test)]
+mod tests;

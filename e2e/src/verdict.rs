@@ -269,3 +269,6 @@ pub fn require_controls<'a>(rows: impl IntoIterator<Item = (&'a Case, &'a mut Ou
         ));
     }
 }
+
+#[cfg(test)]
+mod tests;

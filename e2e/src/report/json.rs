@@ -1,14 +1,24 @@
 //! `report.json`: the run as it is, for programs.
 
-use serde_json::json;
+use serde::Serialize;
 
-use super::Run;
+use super::{Run, Tally};
 use crate::redact::redact;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    succeeded: bool,
+    tally: Tally,
+    #[serde(flatten)]
+    run: &'a Run,
+}
 
 /// The run as JSON, with its tally.
 pub fn render(run: &Run) -> serde_json::Result<String> {
-    let mut report = serde_json::to_value(run)?;
-    report["tally"] = json!(run.tally());
-    report["succeeded"] = json!(run.succeeded());
+    let report = Report {
+        succeeded: run.succeeded(),
+        tally: run.tally(),
+        run,
+    };
     Ok(redact(&serde_json::to_string_pretty(&report)?) + "\n")
 }

@@ -1,6 +1,6 @@
 //! Markdown for `GITHUB_STEP_SUMMARY`: failures first, then the whole table.
 
-use std::fmt::{self, Write as _};
+use std::fmt::{self, Display, Formatter};
 
 use super::{Row, Run};
 use crate::redact::redact;
@@ -12,89 +12,86 @@ pub const MAX_BYTES: usize = 900 * 1024;
 
 /// The run as Markdown, cut at [`MAX_BYTES`] with a remark that says so.
 pub fn render(run: &Run) -> String {
-    let mut text = String::new();
-    write(run, &mut text).expect("writing to a string cannot fail");
-    truncate(redact(&text), MAX_BYTES)
+    truncate(redact(&Markdown(run).to_string()), MAX_BYTES)
 }
 
-fn write(run: &Run, text: &mut String) -> fmt::Result {
-    let mark = if run.succeeded() { "✅" } else { "❌" };
-    writeln!(text, "## {mark} mesh-oidc: {}\n", run.summary())?;
-    write!(text, "Stage `{}`, rules `{}`", run.stage, run.profile)?;
-    for (name, version) in &run.versions {
-        write!(text, ", {name} {version}")?;
-    }
-    writeln!(text, ".\n")?;
+struct Markdown<'a>(&'a Run);
 
-    for row in run.failures() {
-        write_failure(text, row)?;
-    }
+impl Display for Markdown<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let run = self.0;
+        let mark = if run.succeeded() { "✅" } else { "❌" };
+        writeln!(f, "## {mark} mesh-oidc: {}\n", run.summary())?;
+        write!(f, "Stage `{}`, rules `{}`", run.stage, run.profile)?;
+        for (name, version) in &run.versions {
+            write!(f, ", {name} {version}")?;
+        }
+        writeln!(f, ".\n")?;
 
-    writeln!(
-        text,
-        "| | case | token | request | want | got | decided by |"
-    )?;
-    writeln!(text, "|---|---|---|---|---|---|---|")?;
-    for row in &run.rows {
-        let mark = match row.outcome {
-            Outcome::Passed => "✅",
-            Outcome::Failed { .. } => "❌",
-            Outcome::Skipped { .. } => "⏭️",
-        };
-        let cells = [
-            row.name.clone(),
-            format!("{}: {}", row.provenance, row.token),
-            format!("`{}` from {}", row.request, row.caller),
-            row.want.clone(),
-            row.got.clone(),
-            row.decided_by.clone(),
-        ];
-        writeln!(
-            text,
-            "| {mark} | {} |",
-            cells.map(|cell| escape(&cell)).join(" | ")
-        )?;
-    }
-    for row in &run.rows {
-        if let Outcome::Skipped { reason } = &row.outcome {
+        for row in run.failures() {
+            write_failure(f, row)?;
+        }
+
+        writeln!(f, "| | case | token | request | want | got | decided by |")?;
+        writeln!(f, "|---|---|---|---|---|---|---|")?;
+        for row in &run.rows {
+            let mark = match row.outcome {
+                Outcome::Passed => "✅",
+                Outcome::Failed { .. } => "❌",
+                Outcome::Skipped { .. } => "⏭️",
+            };
+            let cells = [
+                row.name.clone(),
+                format!("{}: {}", row.provenance, row.token),
+                format!("{} from {}", row.request, row.caller),
+                row.want.clone(),
+                row.got.clone(),
+                row.decided_by.clone(),
+            ];
             writeln!(
-                text,
-                "\nSkipped: **{}**: {}",
-                escape(&row.name),
-                escape(reason)
+                f,
+                "| {mark} | {} |",
+                cells.map(|cell| escape(&cell)).join(" | ")
             )?;
         }
-    }
-
-    if !run.phases.is_empty() {
-        writeln!(text, "\n| phase | seconds |\n|---|---:|")?;
-        for phase in &run.phases {
-            writeln!(text, "| {} | {:.1} |", escape(&phase.name), phase.seconds)?;
+        for row in &run.rows {
+            if let Outcome::Skipped { reason } = &row.outcome {
+                writeln!(
+                    f,
+                    "\nSkipped: **{}**: {}",
+                    escape(&row.name),
+                    escape(reason)
+                )?;
+            }
         }
+
+        if !run.phases.is_empty() {
+            writeln!(f, "\n| phase | seconds |\n|---|---:|")?;
+            for phase in &run.phases {
+                writeln!(f, "| {} | {:.1} |", escape(&phase.name), phase.seconds)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn write_failure(text: &mut String, row: &Row) -> fmt::Result {
-    writeln!(text, "### ❌ {}\n", escape(&row.name))?;
+fn write_failure(f: &mut Formatter<'_>, row: &Row) -> fmt::Result {
+    writeln!(f, "### ❌ {}\n", escape(&row.name))?;
     if let Some(why) = &row.why {
-        writeln!(text, "{}\n", escape(why))?;
+        writeln!(f, "Why it should hold: {}.\n", escape(why))?;
     }
-    writeln!(text, "| | want | got |\n|---|---|---|")?;
+    writeln!(f, "| | want | got |\n|---|---|---|")?;
     if let Outcome::Failed { mismatches } = &row.outcome {
         for mismatch in mismatches {
             let cells = [&mismatch.about, &mismatch.want, &mismatch.got];
-            writeln!(text, "| {} |", cells.map(|cell| escape(cell)).join(" | "))?;
+            writeln!(f, "| {} |", cells.map(|cell| escape(cell)).join(" | "))?;
         }
     }
-    if let Some(details) = &row.details {
-        writeln!(
-            text,
-            "\nThe proxy's log says `{}`.",
-            details.replace('`', "'")
-        )?;
+    if let Some(record) = &row.evidence {
+        let log = record.in_words().replace('`', "'");
+        writeln!(f, "\nThe proxy's log: `{log}`.")?;
     }
-    writeln!(text, "\n```sh\n{}\n```\n", row.rerun)
+    writeln!(f, "\n```sh\n{}\n```\n", row.rerun)
 }
 
 /// Keeps a value in its cell and from being read as markup.

@@ -80,9 +80,9 @@ pub struct Row {
     pub got: String,
     /// Who decided, by the access log.
     pub decided_by: String,
-    /// The access log's `response_code_details`.
+    /// The access-log record itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub details: Option<String>,
+    pub evidence: Option<AccessRecord>,
     /// The answer's body, at most its first 300 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
@@ -190,9 +190,7 @@ impl Row {
             want: case.expected(profile).to_string(),
             got: answer.map_or_else(absent, received),
             decided_by: records.first().map_or_else(absent, decided),
-            details: records
-                .first()
-                .and_then(|record| record.response_code_details.clone()),
+            evidence: records.first().map(|record| (*record).clone()),
             body: body.map(|body| body.chars().take(300).collect()),
             elapsed_ms: answer.map(|answer| answer.elapsed_ms),
             outcome,
@@ -204,8 +202,11 @@ impl Row {
 fn rerun(stage: StageName, profile: Profile, name: &str) -> String {
     let profile = match profile {
         Profile::Full => String::new(),
-        profile => format!(" --profile {profile}"),
+        Profile::Stock => format!(" --profile {profile}"),
     };
     let name = name.replace('\'', r"'\''");
     format!("cargo mesh verify --stage {stage}{profile} --filter '{name}'")
 }
+
+#[cfg(test)]
+mod tests;

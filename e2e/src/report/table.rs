@@ -1,10 +1,9 @@
 //! The table on the terminal: every row, then each failure with all that was
 //! wrong about it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::{Row, Run};
 use crate::redact::redact;
@@ -13,11 +12,38 @@ use crate::verdict::Outcome;
 /// The widest line of the table, in columns.
 pub const WIDTH: u16 = 120;
 
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
 /// Renders the run for a terminal, with ANSI colours if asked.
 pub fn render(run: &Run, colours: bool) -> String {
+    redact(&Terminal { run, colours }.to_string())
+}
+
+struct Terminal<'a> {
+    run: &'a Run,
+    colours: bool,
+}
+
+impl Display for Terminal<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", table(self.run, self.colours).trim_fmt())?;
+        for row in self.run.failures() {
+            write_failure(f, row)?;
+        }
+        for row in &self.run.rows {
+            if let Outcome::Skipped { reason } = &row.outcome {
+                writeln!(f, "\nskipped: {}: {reason}", row.name)?;
+            }
+        }
+        writeln!(f, "\n{}", self.run.summary())
+    }
+}
+
+fn table(run: &Run, colours: bool) -> Table {
     let mut table = Table::new();
     table
-        .load_style(UTF8_HORIZONTAL_ONLY)
+        .load_style(STYLE)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .force_no_tty()
@@ -37,6 +63,7 @@ pub fn render(run: &Run, colours: bool) -> String {
     for row in &run.rows {
         let (mark, colour) = mark(row);
         let cells = [
+            row.name.clone(),
             format!("{}: {}", row.provenance, row.token),
             row.caller.to_string(),
             row.request.clone(),
@@ -44,20 +71,13 @@ pub fn render(run: &Run, colours: bool) -> String {
             row.got.clone(),
             row.decided_by.clone(),
         ];
-        let marked = [Cell::new(mark).fg(colour), Cell::new(&row.name)];
+        let marked = [Cell::new(mark).fg(colour)];
         table.add_row(marked.into_iter().chain(cells.into_iter().map(Cell::new)));
     }
-    let mut text = format!("{table}\n");
-    for row in run.failures() {
-        write_failure(&mut text, row).expect("writing to a string cannot fail");
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
     }
-    for row in &run.rows {
-        if let Outcome::Skipped { reason } = &row.outcome {
-            text.push_str(&format!("\nskipped: {}: {reason}\n", row.name));
-        }
-    }
-    text.push_str(&format!("\n{}\n", run.summary()));
-    redact(&text)
+    table
 }
 
 fn mark(row: &Row) -> (&'static str, Color) {
@@ -68,23 +88,23 @@ fn mark(row: &Row) -> (&'static str, Color) {
     }
 }
 
-fn write_failure(text: &mut String, row: &Row) -> std::fmt::Result {
-    writeln!(text, "\nfailed: {}", row.name)?;
+fn write_failure(f: &mut Formatter<'_>, row: &Row) -> fmt::Result {
+    writeln!(f, "\nfailed: {}", row.name)?;
     if let Some(why) = &row.why {
-        writeln!(text, "  why it should hold: {why}")?;
+        writeln!(f, "  why it should hold: {why}")?;
     }
     if let Outcome::Failed { mismatches } = &row.outcome {
         for mismatch in mismatches {
-            writeln!(text, "  {}", mismatch.about)?;
-            writeln!(text, "    want: {}", mismatch.want)?;
-            writeln!(text, "    got:  {}", mismatch.got)?;
+            writeln!(f, "  {}", mismatch.about)?;
+            writeln!(f, "    want: {}", mismatch.want)?;
+            writeln!(f, "    got:  {}", mismatch.got)?;
         }
     }
-    if let Some(details) = &row.details {
-        writeln!(text, "  the proxy's log: {details}")?;
+    if let Some(record) = &row.evidence {
+        writeln!(f, "  the proxy's log: {}", record.in_words())?;
     }
     if let Some(id) = &row.request_id {
-        writeln!(text, "  request id: {id}")?;
+        writeln!(f, "  request id: {id}")?;
     }
-    writeln!(text, "  again: {}", row.rerun)
+    writeln!(f, "  again: {}", row.rerun)
 }
