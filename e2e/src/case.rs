@@ -383,7 +383,7 @@ impl Cases {
         let mut problems = vec![];
         for path in paths {
             match read_yaml::<FamilyYaml>(&path) {
-                Ok((path, family)) => located.extend(family.into_cases(&path, &mut problems)),
+                Ok(family) => located.extend(family.into_cases(&path, &mut problems)),
                 Err(LoadError::Invalid(found)) => problems.extend(found.0),
                 Err(error) => return Err(error),
             }
@@ -510,19 +510,19 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Reads one YAML file; the path is given back for later complaints.
-pub(crate) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<(PathBuf, T), LoadError> {
+/// Reads one YAML file.
+pub(crate) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, LoadError> {
     let text = fs::read_to_string(path).map_err(|source| LoadError::Read {
         path: path.to_owned(),
         source,
     })?;
-    let value = serde_saphyr::from_str(&text).map_err(|error| {
+    serde_saphyr::from_str(&text).map_err(|error| {
         let line = error.location().map_or(0, |location| location.line());
+        // The line is told before the text, as compilers do.
         let text = error.without_snippet().to_string();
         let text = text.split(" at line ").next().unwrap_or(&text);
         LoadError::Invalid(Problems(vec![Problem::new(path, line, text)]))
-    })?;
-    Ok((path.to_owned(), value))
+    })
 }
 
 // === The files as they are written ===

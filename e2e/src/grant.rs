@@ -44,6 +44,6 @@ pub struct User {
 impl Grants {
     /// Reads `grants.yaml`.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        Ok(read_yaml(path)?.1)
+        read_yaml(path)
     }
 }

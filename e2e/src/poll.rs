@@ -11,10 +11,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// How long the harness waits for what, at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// `kind create cluster`, its node image present.
-    pub cluster_created: Duration,
-    /// All of Istio's Deployments available after `istioctl install`.
-    pub istio_ready: Duration,
     /// Keycloak's Deployment available: it imports two realms at its start.
     pub keycloak_ready: Duration,
     /// OIDC discovery answered once Keycloak is available.
@@ -24,10 +20,6 @@ pub struct Timeouts {
     /// The proxies decide by the policy just applied. istiod asks for the
     /// realm's keys once and, where that failed, again only after a minute.
     pub policy_in_force: Duration,
-    /// One request from a caller, until the last byte of its answer.
-    pub request: Duration,
-    /// All requests of one caller.
-    pub batch: Duration,
     /// The access-log record of an answered request. Envoy writes its log out
     /// every second unless the buffer fills earlier.
     pub access_log: Duration,
@@ -38,14 +30,10 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            cluster_created: Duration::from_mins(5),
-            istio_ready: Duration::from_mins(5),
             keycloak_ready: Duration::from_mins(5),
             discovery: Duration::from_mins(1),
             apps_ready: Duration::from_mins(3),
             policy_in_force: Duration::from_mins(2),
-            request: Duration::from_secs(5),
-            batch: Duration::from_mins(1),
             access_log: Duration::from_secs(15),
             namespace_gone: Duration::from_mins(2),
         }

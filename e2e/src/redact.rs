@@ -7,13 +7,14 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
 use regex::{Captures, Regex};
+use serde_json::Value;
 
 /// Each pattern captures what is kept as `before` and what is not as `secret`.
 /// Quotes may come with backslashes: JSON within JSON is common in logs.
 static PATTERNS: LazyLock<[Regex; 6]> = LazyLock::new(|| {
     [
         // Private keys in PEM, line breaks written out or escaped.
-        r"(?<before>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?<secret>[A-Za-z0-9+/=\s\\]+)",
+        r"(?<before>-----BEGIN [A-Z ]*PRIVATE KEY-----)(?<secret>(?:[A-Za-z0-9+/=\s]|\\[nr])+)",
         // Private keys as the realm import has them, base64 of DER: an RSA-2048
         // key is 1,600 characters long and always begins so.
         r"(?<before>)(?<secret>MII[A-Za-z0-9+/]{600,}={0,2})",
@@ -41,6 +42,16 @@ pub fn redact(text: &str) -> String {
     PATTERNS.iter().fold(text.to_owned(), |text, pattern| {
         pattern.replace_all(&text, mark).into_owned()
     })
+}
+
+/// `value` with all text in it redacted.
+pub fn redact_json(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = redact(text),
+        Value::Array(values) => values.iter_mut().for_each(redact_json),
+        Value::Object(members) => members.values_mut().for_each(redact_json),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// The first eight hexadecimal digits of the text's SHA-256.
@@ -127,6 +138,23 @@ mod tests {
         assert!(text.ends_with("-----END PRIVATE KEY-----"), "{text}");
         let cut_short = redact(&pem[..200]);
         assert!(!cut_short.contains(&key[..64]), "{cut_short}");
+    }
+
+    #[test]
+    fn private_key_in_json_leaves_the_json_whole() {
+        let line = serde_json::json!({"a": "-----BEGIN PRIVATE KEY-----\nMIIabc\n\"", "b": 1});
+        let redacted: Value = serde_json::from_str(&redact(&line.to_string())).unwrap();
+        assert_eq!(redacted["b"], 1);
+        assert!(!redacted.to_string().contains("MIIabc"), "{redacted}");
+    }
+
+    #[test]
+    fn text_anywhere_in_json_is_redacted() {
+        let mut value = serde_json::json!({"a": [JWT, 1, {"b": JWT}], "c": "plain"});
+        redact_json(&mut value);
+        assert_eq!(value["a"][0], format!("[redacted {}]", fingerprint(JWT)));
+        assert_eq!(value["a"][0], value["a"][2]["b"]);
+        assert_eq!(value["c"], "plain");
     }
 
     #[test]

@@ -136,21 +136,36 @@ fn parse_offset(text: &str) -> Option<SignedDuration> {
     Some(if sign == "-" { -amount } else { amount })
 }
 
-/// Edits in words: `, no kid, exp now-59s`.
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remove => write!(f, "removed"),
+            Self::Set(Value::String(text)) => write!(f, "{}", shortened(text)),
+            Self::Set(value) => write!(f, "{value}"),
+            Self::Time(offset) => match offset.as_secs() {
+                0 => write!(f, "now"),
+                seconds if seconds % 3600 == 0 => write!(f, "now{:+}h", seconds / 3600),
+                seconds => write!(f, "now{seconds:+}s"),
+            },
+        }
+    }
+}
+
+/// The end of a long text: what tells one issuer from another.
+fn shortened(text: &str) -> String {
+    const ENOUGH: usize = 24;
+    match text.char_indices().rev().nth(ENOUGH - 1) {
+        Some((start, _)) if start > 0 => format!("…{}", &text[start..]),
+        _ => text.to_owned(),
+    }
+}
+
+/// Edits in words: `, kid removed, exp now-59s`.
 fn write_edits(f: &mut fmt::Formatter<'_>, header: &Edits, claims: &Edits) -> fmt::Result {
     header
         .iter()
         .chain(claims)
-        .try_for_each(|(name, edit)| match edit {
-            Edit::Remove => write!(f, ", no {name}"),
-            Edit::Set(Value::String(text)) => write!(f, ", {name} {text}"),
-            Edit::Set(value) => write!(f, ", {name} {value}"),
-            Edit::Time(offset) if offset.is_zero() => write!(f, ", {name} now"),
-            Edit::Time(offset) if offset.is_negative() => {
-                write!(f, ", {name} now-{:#}", offset.abs())
-            }
-            Edit::Time(offset) => write!(f, ", {name} now+{offset:#}"),
-        })
+        .try_for_each(|(name, edit)| write!(f, ", {name} {edit}"))
 }
 
 impl Recipe {

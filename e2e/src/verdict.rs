@@ -9,6 +9,7 @@ use token_client::batch::{Answer, Response};
 
 use crate::case::{Case, Expected, ExpectedAnswer, ExpectedBody};
 use crate::evidence::AccessRecord;
+use crate::token::Object;
 
 /// How a row came out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +86,28 @@ impl Outcome {
 /// Holds the answer and the access-log records of one request against what had
 /// to come.
 pub fn judge(expected: &Expected, answer: &Answer, records: &[&AccessRecord]) -> Outcome {
-    let mut mismatches = vec![];
-    match (&expected.answer, answer.response()) {
+    let mut mismatches = judge_answer(&expected.answer, answer);
+    mismatches.extend(judge_records(expected, records));
+    Outcome::of(mismatches)
+}
+
+fn judge_answer(expected: &ExpectedAnswer, answer: &Answer) -> Vec<Mismatch> {
+    match (expected, answer.response()) {
+        (ExpectedAnswer::ConnectionRefused, None) => vec![],
+        (ExpectedAnswer::ConnectionRefused, Some(_)) => {
+            vec![Mismatch::new(
+                "answer",
+                "a refused connection",
+                received(answer),
+            )]
+        }
+        (ExpectedAnswer::Http { status, .. }, None) => {
+            vec![Mismatch::new(
+                "answer",
+                status.to_string(),
+                received(answer),
+            )]
+        }
         (
             ExpectedAnswer::Http {
                 status,
@@ -95,41 +116,24 @@ pub fn judge(expected: &Expected, answer: &Answer, records: &[&AccessRecord]) ->
             },
             Some(response),
         ) => {
-            if *status != response.status {
-                mismatches.push(Mismatch::new(
-                    "status",
-                    status.to_string(),
-                    response.status.to_string(),
-                ));
-            }
-            mismatches.extend(
-                body.as_ref()
-                    .and_then(|body| judge_body(body, &response.body)),
-            );
-            mismatches.extend(
-                headers
-                    .iter()
-                    .filter_map(|header| judge_header(header, response)),
-            );
+            let body = body
+                .as_ref()
+                .and_then(|body| judge_body(body, &response.body));
+            let headers = headers
+                .iter()
+                .filter_map(|header| judge_header(header, response));
+            judge_status(*status, response)
+                .into_iter()
+                .chain(body)
+                .chain(headers)
+                .collect()
         }
-        (ExpectedAnswer::Http { status, .. }, None) => {
-            mismatches.push(Mismatch::new(
-                "answer",
-                status.to_string(),
-                received(answer),
-            ));
-        }
-        (ExpectedAnswer::ConnectionRefused, Some(_)) => {
-            mismatches.push(Mismatch::new(
-                "answer",
-                "a refused connection",
-                received(answer),
-            ));
-        }
-        (ExpectedAnswer::ConnectionRefused, None) => {}
     }
-    mismatches.extend(judge_records(expected, records));
-    Outcome::of(mismatches)
+}
+
+fn judge_status(want: u16, response: &Response) -> Option<Mismatch> {
+    let got = response.status;
+    (got != want).then(|| Mismatch::new("status", want.to_string(), got.to_string()))
 }
 
 /// The answer in one line.
@@ -140,28 +144,35 @@ pub fn received(answer: &Answer) -> String {
     }
 }
 
-fn judge_body(expected: &ExpectedBody, body: &str) -> Option<Mismatch> {
-    match expected {
-        ExpectedBody::Exact(text) if body == text => None,
-        ExpectedBody::Exact(text) => Some(Mismatch::new("body", text, body)),
-        ExpectedBody::Contains(part) if body.contains(part) => None,
-        ExpectedBody::Contains(part) => {
-            Some(Mismatch::new("body", format!("with `{part}` in it"), body))
-        }
-        ExpectedBody::Json(members) => {
-            let got: Value = serde_json::from_str(body).unwrap_or_default();
-            let wrong =
-                |(name, value): &(&String, &Value)| got.get(name).unwrap_or(&Value::Null) != *value;
-            if got.is_object() && !members.iter().any(|member| wrong(&member)) {
-                return None;
-            }
-            Some(Mismatch::new(
-                "body",
-                Value::Object(members.clone()).to_string(),
-                body,
-            ))
-        }
+/// A body's beginning, as much as a report has room for.
+pub fn excerpt(body: &str) -> String {
+    const ROOM: usize = 300;
+    match body.char_indices().nth(ROOM) {
+        Some((end, _)) => format!("{}…", &body[..end]),
+        None => body.to_owned(),
     }
+}
+
+fn judge_body(expected: &ExpectedBody, body: &str) -> Option<Mismatch> {
+    let (fits, want) = match expected {
+        ExpectedBody::Exact(text) => (body == text, text.clone()),
+        ExpectedBody::Contains(part) => (body.contains(part), format!("with `{part}` in it")),
+        ExpectedBody::Json(members) => {
+            let want = Value::Object(members.clone()).to_string();
+            (has_members(body, members), want)
+        }
+    };
+    (!fits).then(|| Mismatch::new("body", want, excerpt(body)))
+}
+
+/// Whether the body is a JSON object with these members; an absent one is null.
+fn has_members(body: &str, members: &Object) -> bool {
+    let Ok(Value::Object(got)) = serde_json::from_str(body) else {
+        return false;
+    };
+    members
+        .iter()
+        .all(|(name, want)| got.get(name).unwrap_or(&Value::Null) == want)
 }
 
 fn judge_header((name, want): (&String, &String), response: &Response) -> Option<Mismatch> {

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::{Run, Tally};
-use crate::redact::redact;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -15,10 +14,11 @@ struct Report<'a> {
 
 /// The run as JSON, with its tally.
 pub fn render(run: &Run) -> serde_json::Result<String> {
+    let run = &run.redacted();
     let report = Report {
         succeeded: run.succeeded(),
         tally: run.tally(),
         run,
     };
-    Ok(redact(&serde_json::to_string_pretty(&report)?) + "\n")
+    Ok(serde_json::to_string_pretty(&report)? + "\n")
 }

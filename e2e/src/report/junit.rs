@@ -7,11 +7,11 @@ use quick_junit::{
 };
 
 use super::{Row, Run};
-use crate::redact::redact;
 use crate::verdict::{Mismatch, Outcome};
 
 /// The run as JUnit XML.
 pub fn render(run: &Run) -> Result<String, SerializeError> {
+    let run = &run.redacted();
     let mut report = Report::new(format!("mesh-oidc {} {}", run.stage, run.profile));
     let mut suites: Vec<TestSuite> = vec![];
     for row in &run.rows {
@@ -28,7 +28,7 @@ pub fn render(run: &Run) -> Result<String, SerializeError> {
     report
         .set_time(Duration::from_secs_f64(total))
         .add_test_suites(suites);
-    Ok(redact(&report.to_string()?))
+    report.to_string()
 }
 
 fn test_case(row: &Row) -> TestCase {
@@ -51,7 +51,7 @@ fn test_case(row: &Row) -> TestCase {
     case.set_classname(row.family.as_str());
     case.set_time(Duration::from_millis(row.elapsed_ms.unwrap_or_default()));
     let properties = [
-        ("token", format!("{}: {}", row.provenance, row.token)),
+        ("token", row.token.clone()),
         ("request", format!("{} from {}", row.request, row.caller)),
         ("want", row.want.clone()),
         ("got", row.got.clone()),

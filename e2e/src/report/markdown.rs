@@ -3,7 +3,6 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Row, Run};
-use crate::redact::redact;
 use crate::verdict::Outcome;
 
 /// GitHub refuses a step summary over 1 MiB; this leaves room for others that
@@ -12,7 +11,7 @@ pub const MAX_BYTES: usize = 900 * 1024;
 
 /// The run as Markdown, cut at [`MAX_BYTES`] with a remark that says so.
 pub fn render(run: &Run) -> String {
-    truncate(redact(&Markdown(run).to_string()), MAX_BYTES)
+    truncate(Markdown(&run.redacted()).to_string(), MAX_BYTES)
 }
 
 struct Markdown<'a>(&'a Run);
@@ -42,7 +41,7 @@ impl Display for Markdown<'_> {
             };
             let cells = [
                 row.name.clone(),
-                format!("{}: {}", row.provenance, row.token),
+                row.token.clone(),
                 format!("{} from {}", row.request, row.caller),
                 row.want.clone(),
                 row.got.clone(),

@@ -7,7 +7,8 @@
 //! | [`junit`] | CI systems |
 //! | [`json`] | programs |
 //!
-//! Every renderer redacts what it returns.
+//! Every renderer redacts the run before it lays it out: once a token is broken
+//! into lines, nothing would recognise its second half.
 
 pub mod json;
 pub mod junit;
@@ -22,8 +23,9 @@ use token_client::batch::Answer;
 
 use crate::case::{Caller, Case, Profile, StageName};
 use crate::evidence::AccessRecord;
-use crate::token::Provenance;
-use crate::verdict::{Outcome, received};
+use crate::redact::redact_json;
+use crate::token::{Provenance, Recipe};
+use crate::verdict::{Outcome, excerpt, received};
 
 /// One run of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,7 +69,7 @@ pub struct Row {
     pub caller: Caller,
     /// Where the token came from.
     pub provenance: Provenance,
-    /// The token's recipe, in words.
+    /// That, and its recipe, in words; of both tokens if there are two.
     pub token: String,
     /// Method and path; the host where it is not the backend.
     pub request: String,
@@ -83,7 +85,7 @@ pub struct Row {
     /// The access-log record itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<AccessRecord>,
-    /// The answer's body, at most its first 300 characters.
+    /// The beginning of the answer's body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// Time until the answer, in milliseconds.
@@ -141,6 +143,12 @@ impl Run {
         tally.failed == 0 && tally.passed > 0
     }
 
+    fn redacted(&self) -> Self {
+        let mut run = serde_json::to_value(self).expect("a run is made for JSON");
+        redact_json(&mut run);
+        serde_json::from_value(run).expect("redaction keeps the shape of the run")
+    }
+
     fn failures(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.outcome.is_failed())
     }
@@ -184,19 +192,28 @@ impl Row {
             why: case.why.clone(),
             caller: case.caller,
             provenance: case.token.provenance(),
-            token: case.token.to_string(),
+            token: tokens(case),
             request: format!("{} {host}{}", request.method, request.path),
             request_id: answer.and_then(|answer| answer.id.clone()),
             want: case.expected(profile).to_string(),
             got: answer.map_or_else(absent, received),
             decided_by: records.first().map_or_else(absent, decided),
             evidence: records.first().map(|record| (*record).clone()),
-            body: body.map(|body| body.chars().take(300).collect()),
+            body: body.map(|body| excerpt(body)),
             elapsed_ms: answer.map(|answer| answer.elapsed_ms),
             outcome,
             rerun: rerun(stage, profile, &case.name),
         }
     }
+}
+
+fn tokens(case: &Case) -> String {
+    let told = |recipe: &Recipe| match recipe {
+        Recipe::None => "none".to_owned(),
+        recipe => format!("{}: {recipe}", recipe.provenance()),
+    };
+    let tokens = std::iter::once(&case.token).chain(&case.other_token);
+    tokens.map(told).collect::<Vec<_>>().join("; ")
 }
 
 fn rerun(stage: StageName, profile: Profile, name: &str) -> String {

@@ -3,10 +3,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{
+    Cell, Color, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width,
+};
 
 use super::{Row, Run};
-use crate::redact::redact;
+use crate::case::Caller;
 use crate::verdict::Outcome;
 
 /// The widest line of the table, in columns.
@@ -17,7 +19,8 @@ const STYLE: TableStyle =
 
 /// Renders the run for a terminal, with ANSI colours if asked.
 pub fn render(run: &Run, colours: bool) -> String {
-    redact(&Terminal { run, colours }.to_string())
+    let run = &run.redacted();
+    Terminal { run, colours }.to_string()
 }
 
 struct Terminal<'a> {
@@ -47,16 +50,7 @@ fn table(run: &Run, colours: bool) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(WIDTH)
         .force_no_tty()
-        .set_header([
-            "",
-            "case",
-            "token",
-            "from",
-            "request",
-            "want",
-            "got",
-            "decided by",
-        ]);
+        .set_header(["", "case", "token", "request", "want", "got", "decided by"]);
     if colours {
         table.enforce_styling();
     }
@@ -64,9 +58,8 @@ fn table(run: &Run, colours: bool) -> Table {
         let (mark, colour) = mark(row);
         let cells = [
             row.name.clone(),
-            format!("{}: {}", row.provenance, row.token),
-            row.caller.to_string(),
-            row.request.clone(),
+            row.token.clone(),
+            request(row),
             row.want.clone(),
             row.got.clone(),
             row.decided_by.clone(),
@@ -77,7 +70,21 @@ fn table(run: &Run, colours: bool) -> Table {
     for column in table.column_iter_mut() {
         column.set_padding((0, 1));
     }
+    // Left to itself the longest query string would make these narrow.
+    for (index, least) in [(1, 32), (2, 26)] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+        }
+    }
     table
+}
+
+/// The usual caller goes without saying.
+fn request(row: &Row) -> String {
+    match row.caller {
+        Caller::TokenClient => row.request.clone(),
+        caller => format!("{} from {caller}", row.request),
+    }
 }
 
 fn mark(row: &Row) -> (&'static str, Color) {

@@ -12,7 +12,7 @@ fn row(name: &str, family: &str, outcome: Outcome) -> Row {
         why: None,
         caller: Caller::TokenClient,
         provenance: Provenance::Granted,
-        token: "user".into(),
+        token: "granted: user".into(),
         request: "GET /data".into(),
         request_id: Some("0d9f6d1c5a3b4f0e8f1d2c3b4a596877".into()),
         want: "200 app".into(),
@@ -45,7 +45,7 @@ fn run() -> Run {
     let failed = Row {
         why: Some("the kid only picks a key, the signature decides".into()),
         provenance: Provenance::Forged,
-        token: "user, signed with foreign-key".into(),
+        token: "forged: user, signed with foreign-key".into(),
         want: "401 authn".into(),
         ..row(
             "foreign key under the right kid",
@@ -124,7 +124,9 @@ fn json_holds_everything() {
 
 #[test]
 fn no_renderer_lets_a_token_out() {
-    let run = run();
+    let mut run = run();
+    // Long enough to be broken into lines.
+    run.rows[0].got = format!("no answer: {JWT}{}", "Ab3dEf7h".repeat(100));
     for text in [
         table::render(&run, true),
         markdown::render(&run),
@@ -132,6 +134,7 @@ fn no_renderer_lets_a_token_out() {
         json::render(&run).unwrap(),
     ] {
         assert!(!text.contains("eyJ"), "{text}");
+        assert!(!text.contains("Ab3dEf7h"), "{text}");
         assert!(text.contains("redacted"), "{text}");
     }
 }
@@ -159,7 +162,7 @@ fn table_fits_its_width() {
     let mut run = run();
     run.rows[0].name = "a very long name ".repeat(8);
     run.rows[0].token = "user, aud [\"account\",\"my-backend-client\"] ".repeat(3);
-    run.rows[0].request = format!("GET /data?access_token={}", "x".repeat(200));
+    run.rows[0].request = format!("GET /data?{}", "x".repeat(200));
     let text = table::render(&run, false);
     let widest = text
         .lines()

@@ -315,12 +315,18 @@ fn recipes_are_told_in_words() {
     assert_eq!(told("granted: user"), "user");
     assert_eq!(told("refresh_token: user"), "refresh token of user");
     assert_eq!(
-        told("minted: {like: user, header: {kid: null}, claims: {exp: now-59s, nbf: now}}"),
-        "user, no kid, exp now-59s, nbf now"
+        told(
+            "minted: {like: user, header: {kid: null}, claims: {exp: now-61s, iat: now, nbf: now+1h}}"
+        ),
+        "user, kid removed, exp now-61s, iat now, nbf now+1h"
     );
     assert_eq!(
         told("minted: {like: user, claims: {aud: [a, b]}, sign_with: foreign-key}"),
         r#"user, aud ["a","b"], signed with foreign-key"#
+    );
+    assert_eq!(
+        told("minted: {like: user, claims: {iss: http://keycloak/realms/otherrealm}}"),
+        "user, iss …ycloak/realms/otherrealm"
     );
     assert_eq!(
         told("altered: {like: user, claims: {email: a@b.c}, append: A}"),
