@@ -1,10 +1,12 @@
 //! The loader's complaints, the selection, and the project's own table.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
 use super::*;
+use crate::grant::Grants;
 use crate::token::{Granted, Keyring, generate_private_key};
 
 fn project(path: &str) -> PathBuf {
@@ -120,6 +122,21 @@ fn all_problems_are_told_not_only_the_first() {
     10-some.yaml:9: there is no case `gone` to be the control
     10-some.yaml:10: no `expect`, here or at the top
     ");
+}
+
+#[test]
+fn broken_file_is_told_without_what_follows_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = "{name: a, token: none, control: ok, expect: {status: 401, decided_by: authn}}";
+    fs::write(dir.path().join("00-ok.yaml"), "family: [").unwrap();
+    fs::write(
+        dir.path().join("10-no.yaml"),
+        format!("family: no\ncases: [{refused}]"),
+    )
+    .unwrap();
+    let error = Cases::load(dir.path(), &grants()).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("00-ok.yaml:1: "), "{error}");
 }
 
 #[test]
