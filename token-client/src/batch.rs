@@ -445,7 +445,9 @@ async fn read_and_send(
 /// What is wrong with a line, without the values that serde quotes: one of them
 /// may be a credential.
 fn unquoted(error: &serde_json::Error) -> String {
-    let text = error.to_string().replace(" at line 1 column ", " at column ");
+    let text = error
+        .to_string()
+        .replace(" at line 1 column ", " at column ");
     let parts = text.split('"').enumerate();
     parts
         .map(|(i, part)| if i % 2 == 0 { part } else { "\"…\"" })

@@ -23,17 +23,23 @@
 
 pub mod batch;
 mod cache;
+mod clock;
+mod counters;
 mod error;
 pub mod jwt;
 mod oauth;
+mod policy;
 mod response;
 mod secret;
 mod source;
 mod token;
 
-pub use cache::{Policy, TokenCache};
+pub use cache::TokenCache;
+pub use clock::{Clock, SystemClock};
+pub use counters::Counters;
 pub use error::{ConfigError, SourceError, TokenError};
 pub use oauth::{ClientAuth, Config, Grant, OAuthSource};
+pub use policy::Policy;
 pub use response::TokenResponse;
 pub use secret::Secret;
 pub use source::TokenSource;
