@@ -28,7 +28,7 @@ use tower_http::ServiceBuilderExt;
 use tower_http::request_id::MakeRequestUuid;
 use tower_http::trace::TraceLayer;
 
-pub use metrics::Metrics;
+use metrics::Metrics;
 pub use server::{Drain, serve, shutdown_on_signal};
 pub use trace::subscriber;
 
@@ -36,7 +36,8 @@ pub use trace::subscriber;
 ///
 /// Probes and metrics are neither logged nor counted: they come every few
 /// seconds and would bury the requests of users.
-pub fn app(metrics: Metrics, shutdown: CancellationToken) -> Router {
+pub fn app(shutdown: CancellationToken) -> Router {
+    let metrics = Metrics::new();
     let service = Router::new()
         .route("/data", get(|| async { "Data from backend!" }))
         .route("/whoami", get(whoami))

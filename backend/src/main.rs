@@ -6,7 +6,7 @@ use std::num::ParseIntError;
 use std::time::Duration;
 
 use anyhow::Context;
-use backend::{Drain, Metrics, app, serve, shutdown_on_signal, subscriber};
+use backend::{Drain, app, serve, shutdown_on_signal, subscriber};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -52,12 +52,6 @@ async fn main() -> anyhow::Result<()> {
         delay: args.drain_delay,
         grace: args.drain_grace,
     };
-    serve(
-        listener,
-        app(Metrics::default(), shutdown.clone()),
-        shutdown,
-        drain,
-    )
-    .await?;
+    serve(listener, app(shutdown.clone()), shutdown, drain).await?;
     Ok(())
 }

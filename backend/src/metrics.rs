@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// What `/metrics` shows. Clones share the same numbers.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Arc<Registry>,
     requests: Family<Labels, Histogram>,
 }
@@ -27,8 +27,8 @@ struct Labels {
     status: u16,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    pub(crate) fn new() -> Self {
         let requests = Family::<Labels, Histogram>::new_with_constructor(|| {
             Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0])
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Request;
-use backend::{Metrics, app, subscriber};
+use backend::{app, subscriber};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -19,7 +19,7 @@ async fn one_json_line_tells_the_request_and_no_query() {
     let (mut reader, writer) = io::pipe().expect("a pipe");
     let subscriber = subscriber(EnvFilter::new("info"), Arc::new(writer));
     let logging = tracing::subscriber::set_default(subscriber);
-    let app = app(Metrics::default(), CancellationToken::new());
+    let app = app(CancellationToken::new());
     for path in ["/data?access_token=hidden", "/readyz"] {
         let request = Request::get(path)
             .header("x-request-id", "abc")

@@ -2,13 +2,13 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode};
-use backend::{Metrics, app};
+use backend::app;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 async fn ask(request: Request<Body>) -> Response<Body> {
-    let app = app(Metrics::default(), CancellationToken::new());
+    let app = app(CancellationToken::new());
     app.oneshot(request).await.expect("a router does not fail")
 }
 
@@ -74,7 +74,7 @@ async fn unknown_path_is_404_and_wrong_method_is_405() {
 #[tokio::test]
 async fn readiness_ends_with_shutdown_and_health_does_not() {
     let shutdown = CancellationToken::new();
-    let app = app(Metrics::default(), shutdown.clone());
+    let app = app(shutdown.clone());
     let status = async |path| {
         let response = app
             .clone()
@@ -102,7 +102,7 @@ async fn request_id_is_kept_or_made() {
 
 #[tokio::test]
 async fn metrics_count_by_route_so_that_callers_cannot_add_labels() {
-    let app = app(Metrics::default(), CancellationToken::new());
+    let app = app(CancellationToken::new());
     for path in ["/data", "/data", "/made/up", "/healthz"] {
         app.clone()
             .oneshot(get(path))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use backend::{Drain, Metrics, app, serve};
+use backend::{Drain, app, serve};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
@@ -85,7 +85,7 @@ async fn request_that_outlasts_the_grace_does_not_hold_up_the_stop() {
 #[tokio::test]
 async fn during_the_drain_delay_requests_are_answered_but_ready_is_503() {
     let shutdown = CancellationToken::new();
-    let app = app(Metrics::default(), shutdown.clone());
+    let app = app(shutdown.clone());
     let delay = Duration::from_hours(1);
     let (address, server) = start(app, &shutdown, Drain { delay, ..PROMPT }).await;
     shutdown.cancel();

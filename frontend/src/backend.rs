@@ -64,6 +64,11 @@ impl Backend {
         Ok(Self { url, tokens, http })
     }
 
+    /// Where the tokens come from.
+    pub(crate) fn tokens(&self) -> &TokenCache {
+        &self.tokens
+    }
+
     /// The backend's data. `incoming` are the headers of the request that asks
     /// for it, of which those for tracing go along.
     ///

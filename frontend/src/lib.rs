@@ -7,7 +7,7 @@
 //! | `GET /` | `Backend response: ` and the backend's data |
 //! | `GET /healthz` | 200 while the process runs |
 //! | `GET /readyz` | 200, or 503 once shutting down; does not depend on Keycloak |
-//! | `GET /metrics` | request counts and latencies, OpenMetrics text |
+//! | `GET /metrics` | requests and what the token cache did, OpenMetrics text |
 //!
 //! Errors of `GET /` are Problem Details (RFC 9457):
 //!
@@ -37,7 +37,7 @@ use tower_http::trace::TraceLayer;
 use tracing::warn;
 
 pub use backend::{Backend, CallError};
-pub use metrics::Metrics;
+use metrics::Metrics;
 use problem::Problem;
 pub use server::{Drain, serve, shutdown_on_signal};
 pub use trace::subscriber;
@@ -46,7 +46,8 @@ pub use trace::subscriber;
 ///
 /// Probes and metrics are neither logged nor counted: they come every few
 /// seconds and would bury the requests of users.
-pub fn app(backend: Backend, metrics: Metrics, shutdown: CancellationToken) -> Router {
+pub fn app(backend: Backend, shutdown: CancellationToken) -> Router {
+    let metrics = Metrics::new(backend.tokens().clone());
     let service = Router::new()
         .route("/", get(index).with_state(backend))
         .layer(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use frontend::{Backend, Drain, Metrics, app, serve, shutdown_on_signal, subscriber};
+use frontend::{Backend, Drain, app, serve, shutdown_on_signal, subscriber};
 use reqwest::Url;
 use token_client::{Config, OAuthSource, Policy, Secret, TokenCache};
 use tokio::net::TcpListener;
@@ -124,12 +124,6 @@ async fn main() -> anyhow::Result<()> {
         delay: args.drain_delay,
         grace: args.drain_grace,
     };
-    serve(
-        listener,
-        app(backend, Metrics::default(), shutdown.clone()),
-        shutdown,
-        drain,
-    )
-    .await?;
+    serve(listener, app(backend, shutdown.clone()), shutdown, drain).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 use token_client::TokenError;
 
 use crate::CallError;
@@ -13,46 +13,48 @@ use crate::CallError;
 /// and addresses that are no business of the caller.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    r#type: &'static str,
-    title: &'static str,
     status: StatusCode,
-    detail: String,
-    request_id: Option<String>,
     /// In seconds, rounded up.
     retry_after: Option<u64>,
+    details: Details,
+}
+
+#[derive(Debug, Serialize)]
+struct Details {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    request_id: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(error: &CallError, request_id: Option<String>) -> Self {
-        let (status, r#type, title) = match error {
+        let (status, name, title) = match error {
             CallError::Token(TokenError::Rejected { .. }) => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "urn:problem-type:mesh-oidc:client-rejected",
+                "client-rejected",
                 "The identity provider rejects this service",
             ),
             CallError::Token(TokenError::Unavailable { .. }) => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "urn:problem-type:mesh-oidc:token-unavailable",
+                "token-unavailable",
                 "No token to be had",
             ),
-            CallError::Forbidden => (
-                StatusCode::FORBIDDEN,
-                "urn:problem-type:mesh-oidc:forbidden",
-                "Forbidden",
-            ),
+            CallError::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
             CallError::Late(_) => (
                 StatusCode::GATEWAY_TIMEOUT,
-                "urn:problem-type:mesh-oidc:backend-late",
+                "backend-late",
                 "Backend too late",
             ),
             CallError::Unreachable(_) => (
                 StatusCode::BAD_GATEWAY,
-                "urn:problem-type:mesh-oidc:backend-unreachable",
+                "backend-unreachable",
                 "Backend unreachable",
             ),
             CallError::Unauthorized | CallError::Unexpected(_) => (
                 StatusCode::BAD_GATEWAY,
-                "urn:problem-type:mesh-oidc:backend-refused",
+                "backend-refused",
                 "Backend refused",
             ),
         };
@@ -67,27 +69,23 @@ impl Problem {
             _ => None,
         };
         Self {
-            r#type,
-            title,
             status,
-            detail,
-            request_id,
             retry_after,
+            details: Details {
+                r#type: format!("urn:problem-type:mesh-oidc:{name}"),
+                title,
+                status: status.as_u16(),
+                detail,
+                request_id,
+            },
         }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Json(json!({
-            "type": self.r#type,
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "request_id": self.request_id,
-        }));
         let content_type = [(CONTENT_TYPE, "application/problem+json")];
-        let mut response = (self.status, content_type, body).into_response();
+        let mut response = (self.status, content_type, Json(self.details)).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }

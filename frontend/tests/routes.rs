@@ -174,6 +174,22 @@ async fn retry_after_of_keycloak_is_passed_on() {
 }
 
 #[tokio::test]
+async fn caller_who_heeds_retry_after_is_served_once_keycloak_is_back() {
+    let world = World::new().await;
+    world.keycloak_answers(ResponseTemplate::new(500)).await;
+    world.backend_answers("good", data()).await;
+    let app = world.app();
+    let answer = get(&app, "/").await;
+    assert_eq!(answer.status, 503);
+
+    world.keycloak.reset().await;
+    world.keycloak_issues(&["good"]).await;
+    let seconds = answer.headers["retry-after"].to_str().expect("a number");
+    tokio::time::sleep(Duration::from_secs(seconds.parse().expect("a number"))).await;
+    assert_eq!(get(&app, "/").await.status, 200);
+}
+
+#[tokio::test]
 async fn rejected_client_is_503_with_the_reason() {
     let world = World::new().await;
     let rejection =
@@ -254,10 +270,43 @@ async fn readiness_does_not_depend_on_keycloak_or_backend() {
 }
 
 #[tokio::test]
-async fn metrics_count_answers_by_status() {
+async fn metrics_count_answers_and_what_the_token_cache_did() {
+    let world = World::new().await;
+    world.keycloak_issues(&["revoked", "good"]).await;
+    world
+        .backend_answers("revoked", ResponseTemplate::new(401))
+        .await;
+    world.backend_answers("good", data()).await;
+    let app = world.app();
+    get(&app, "/").await;
+    get(&app, "/").await;
+    let metrics = get(&app, "/metrics").await.body;
+    for line in [
+        "http_server_request_duration_seconds_count{route=\"/\",status=\"200\"} 2",
+        "token_client_fetches_total 2",
+        "token_client_invalidated_total 1",
+        "token_client_unavailable_total 0",
+    ] {
+        assert!(
+            metrics.lines().any(|l| l == line),
+            "no {line} in:\n{metrics}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_failed_fetches() {
     let app = app_between(&nobody(), &nobody());
     get(&app, "/").await;
     let metrics = get(&app, "/metrics").await.body;
-    let count = "http_server_request_duration_seconds_count{route=\"/\",status=\"503\"} 1";
-    assert!(metrics.contains(count), "{metrics}");
+    for line in [
+        "http_server_request_duration_seconds_count{route=\"/\",status=\"503\"} 1",
+        "token_client_fetches_total 1",
+        "token_client_unavailable_total 1",
+    ] {
+        assert!(
+            metrics.lines().any(|l| l == line),
+            "no {line} in:\n{metrics}"
+        );
+    }
 }

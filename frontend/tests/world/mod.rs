@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use frontend::{Backend, Metrics, app};
+use frontend::{Backend, app};
 use serde_json::{Value, json};
 use token_client::{Config, OAuthSource, Policy, Secret, TokenCache};
 use tokio_util::sync::CancellationToken;
@@ -101,7 +101,7 @@ pub fn app_between(keycloak: &str, backend: &str) -> Router {
     );
     let url = format!("{backend}/data").parse().expect("a URL");
     let backend = Backend::new(url, Duration::from_millis(500), tokens).expect("a client");
-    app(backend, Metrics::default(), CancellationToken::new())
+    app(backend, CancellationToken::new())
 }
 
 /// An address where nobody listens.
