@@ -78,8 +78,8 @@ impl Args {
     fn client_secret(&self) -> anyhow::Result<Secret> {
         let secret = match (&self.client_secret_file, env::var("CLIENT_SECRET")) {
             (Some(file), _) => Secret::file(file),
-            (None, Ok(secret)) => Secret::value(secret),
-            (None, Err(_)) => bail!("no client secret: set CLIENT_SECRET_FILE or CLIENT_SECRET"),
+            (None, Ok(secret)) if !secret.is_empty() => Secret::value(secret),
+            (None, _) => bail!("no client secret: set CLIENT_SECRET_FILE or CLIENT_SECRET"),
         };
         secret.read()?;
         Ok(secret)
