@@ -275,6 +275,8 @@ impl Core {
         sleep_until(start_at).await;
         count(&self.tally.fetches);
         let requested = self.now();
+        // The floor counts from here: the task may have begun late.
+        self.control().not_before = Some(requested.mono + self.policy.floor);
         let answer = match timeout(self.policy.fetch_timeout, self.source.fetch()).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(SourceError::unavailable(format!(

@@ -2,12 +2,26 @@
 
 mod fake;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
 
 use fake::{Fake, Step, TestClock, cache};
 use futures::future::join_all;
-use token_client::{Policy, TokenCache, TokenError};
+use token_client::{Policy, SourceError, TokenCache, TokenError, TokenResponse, TokenSource};
 use tokio::time::{Instant, advance, timeout};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
 
 fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -365,34 +379,51 @@ async fn panicking_source_is_a_failure_like_any_other() {
     assert!(error.retry_after() >= seconds(1));
 }
 
-/// A flight may be left behind in a runtime that nobody drives any more. Its
-/// callers elsewhere replace it, and its late answer is not taken in.
+/// A flight may be stuck in a runtime that does not move. Its callers elsewhere
+/// replace it, and its late answer is not taken in.
 #[test]
 fn late_refresh_never_replaces_newer_token() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
+    /// Its first fetch blocks its thread, so that not even an abort ends it.
+    struct Stuck {
+        fetches: AtomicUsize,
+        release: Mutex<Option<mpsc::Receiver<()>>>,
+    }
+
+    impl TokenSource for Stuck {
+        async fn fetch(&self) -> Result<TokenResponse, SourceError> {
+            let number = self.fetches.fetch_add(1, Ordering::Relaxed) + 1;
+            let release = self.release.lock().unwrap().take();
+            if let Some(release) = release {
+                release.recv().unwrap();
+            }
+            Ok(TokenResponse::new(
+                format!("token-{number}"),
+                Some(seconds(60)),
+            ))
+        }
+    }
+
+    let (let_go, release) = mpsc::channel();
+    let source = Stuck {
+        fetches: AtomicUsize::new(0),
+        release: Mutex::new(Some(release)),
     };
     let policy = Policy {
         fetch_timeout: Duration::from_millis(50),
         ..Policy::default()
     };
-    let source = Fake::always(Step::Grant(60));
-    let cache = TokenCache::new(source.clone(), policy);
-
-    let abandoned = runtime();
-    abandoned.block_on(async {
-        assert!(
-            timeout(Duration::from_millis(2), cache.get())
-                .await
-                .is_err()
-        );
+    let cache = TokenCache::new(source, policy);
+    let stuck = std::thread::spawn({
+        let cache = cache.clone();
+        move || runtime().block_on(cache.get())
     });
-    let newer = runtime().block_on(async { cache.get().await.unwrap() });
-    assert_eq!(newer.expose(), "s3cret-2");
-    abandoned.block_on(async { tokio::time::sleep(Duration::from_millis(100)).await });
+    while cache.counters().fetches == 0 {
+        std::thread::yield_now();
+    }
+    let newer = runtime().block_on(cache.get()).unwrap();
+    assert_eq!(newer.expose(), "token-2");
+    let_go.send(()).unwrap();
+    assert!(stuck.join().unwrap().unwrap().is_same(&newer));
     assert!(cache.peek().unwrap().is_same(&newer));
 }
 

@@ -1,7 +1,9 @@
 //! A token source that does as it is told, and clocks that can jump.
 
+#![allow(dead_code, reason = "each test file uses its part of this")]
+
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -36,6 +38,7 @@ struct State {
     then: Step,
     delay: Duration,
     fetches: Vec<Instant>,
+    ends: HashMap<usize, Option<Instant>>,
     in_flight: u32,
     most_in_flight: u32,
 }
@@ -57,6 +60,7 @@ impl Fake {
             then,
             delay: Duration::from_millis(10),
             fetches: Vec::new(),
+            ends: HashMap::new(),
             in_flight: 0,
             most_in_flight: 0,
         })))
@@ -87,6 +91,12 @@ impl Fake {
         self.0.lock().unwrap().fetches.clone()
     }
 
+    /// When a token that this source gave ends, if ever.
+    pub fn end_of(&self, token: &str) -> Option<Instant> {
+        let number: usize = token.strip_prefix("s3cret-").unwrap().parse().unwrap();
+        self.0.lock().unwrap().ends[&number]
+    }
+
     pub fn most_in_flight(&self) -> u32 {
         self.0.lock().unwrap().most_in_flight
     }
@@ -110,12 +120,13 @@ impl TokenSource for Fake {
                 InFlight(self.0.clone()),
             )
         };
+        // What a server would do: the lifetime counts from when it answers.
         tokio::time::sleep(delay).await;
         let token = |ttl: Option<u64>| {
-            Ok(TokenResponse::new(
-                format!("s3cret-{number}"),
-                ttl.map(Duration::from_secs),
-            ))
+            let ttl = ttl.map(Duration::from_secs);
+            let end = ttl.and_then(|ttl| Instant::now().checked_add(ttl));
+            self.0.lock().unwrap().ends.insert(number, end);
+            Ok(TokenResponse::new(format!("s3cret-{number}"), ttl))
         };
         match step {
             Step::Grant(seconds) => token(Some(seconds)),
