@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Uri,
     body::Bytes,
-    header::{HeaderName, HeaderValue},
+    header::{HeaderMap, HeaderName, HeaderValue},
 };
 use hyper_util::{
     client::legacy::{
@@ -158,6 +158,19 @@ impl Answer {
 }
 
 impl Response {
+    /// The headers as a map; what cannot stand in one is left out.
+    pub fn header_map(&self) -> HeaderMap {
+        self.headers
+            .iter()
+            .filter_map(|(name, value)| {
+                Some((
+                    HeaderName::try_from(name).ok()?,
+                    HeaderValue::try_from(value).ok()?,
+                ))
+            })
+            .collect()
+    }
+
     /// The first value of a header; the name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -336,7 +349,7 @@ impl Default for Sender {
 fn http_request(request: Request) -> Result<hyper::Request<Full<Bytes>>, String> {
     let uri: Uri = request.url.parse().map_err(|e| format!("url: {e}"))?;
     if uri.scheme_str() != Some("http") {
-        return Err("url: must begin with http://".to_owned());
+        return Err("url: must begin with http://, as inside a mesh".to_owned());
     }
     let body = request.body.map(Bytes::from).unwrap_or_default();
     let mut out = hyper::Request::new(Full::new(body));

@@ -4,17 +4,18 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::SystemTime,
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde_json::json;
-use token_client::{
-    ClientAuth, Config, Grant, OAuthSource, Policy, Secret, Token, TokenCache, batch, jwt,
-};
-use url::Url;
+use token_client::{Token, TokenCache, TokenError, batch, token_is_refused};
+use tokio::time::Instant;
+
+use crate::{client_args::ClientArgs, inspect};
 
 /// Obtains, shows and uses OAuth 2.0 access tokens.
 ///
@@ -39,6 +40,10 @@ enum Command {
         /// What to print.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
+        /// Keep the token up to date until told to end, and print a line, with
+        /// no token in it, each time that it turns or cannot be had.
+        #[arg(long, conflicts_with = "output")]
+        watch: bool,
     },
     /// Show header and claims of the token on stdin. Verifies nothing.
     Inspect {
@@ -53,54 +58,12 @@ enum Command {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
-enum Output {
+pub(crate) enum Output {
     /// For people.
     #[default]
     Text,
     /// For programs.
     Json,
-}
-
-/// Where tokens come from.
-#[derive(Args)]
-struct ClientArgs {
-    /// Token endpoint.
-    #[arg(long, env = "TOKEN_CLIENT_ENDPOINT", value_name = "URL")]
-    token_endpoint: Option<Url>,
-    /// Client identifier.
-    #[arg(long, env = "TOKEN_CLIENT_ID", value_name = "ID")]
-    client_id: Option<String>,
-    /// File with the client's secret, `-` for stdin. Otherwise
-    /// TOKEN_CLIENT_SECRET is used; with neither, the client is public.
-    #[arg(long, env = "TOKEN_CLIENT_SECRET_FILE", value_name = "FILE")]
-    client_secret_file: Option<PathBuf>,
-    /// How the secret is sent.
-    #[arg(long, env = "TOKEN_CLIENT_AUTH", value_enum, default_value_t)]
-    auth: AuthMethod,
-    /// Scope to ask for; may be repeated.
-    #[arg(
-        long,
-        env = "TOKEN_CLIENT_SCOPE",
-        value_delimiter = ' ',
-        value_name = "SCOPE"
-    )]
-    scope: Vec<String>,
-    /// Ask as this user, by the password grant. For test users only.
-    #[arg(long, env = "TOKEN_CLIENT_USERNAME", value_name = "NAME")]
-    username: Option<String>,
-    /// File with the user's password, `-` for stdin. Otherwise
-    /// TOKEN_CLIENT_PASSWORD is used.
-    #[arg(long, env = "TOKEN_CLIENT_PASSWORD_FILE", value_name = "FILE")]
-    password_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Default, ValueEnum)]
-enum AuthMethod {
-    /// `client_secret_basic`: in the Authorization header.
-    #[default]
-    Basic,
-    /// `client_secret_post`: in the body.
-    Post,
 }
 
 #[derive(Args)]
@@ -142,25 +105,35 @@ struct CallArgs {
 #[tokio::main]
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Fetch { client, output } => fetch(&client, output).await,
-        Command::Inspect { output } => inspect(output),
+        Command::Fetch {
+            client,
+            output,
+            watch,
+        } => {
+            let cache = client
+                .cache()?
+                .context("which client? give --client-id or set TOKEN_CLIENT_ID (see --help)")?;
+            if watch {
+                keep_watch(&cache).await
+            } else {
+                fetch(&cache, output).await
+            }
+        }
+        Command::Inspect { output } => inspect::run(output),
         Command::Call(args) if args.batch => {
             let stdin = tokio::io::BufReader::new(tokio::io::stdin());
             batch::run(stdin, tokio::io::stdout(), args.in_flight).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Call(args) => call(args).await,
-        Command::StandBy => stand_by().await,
+        Command::StandBy => told_to_end().await,
     }
 }
 
-async fn fetch(client: &ClientArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let cache = client
-        .cache()?
-        .context("which client? give --client-id and --token-endpoint")?;
+async fn fetch(cache: &TokenCache, output: Output) -> anyhow::Result<ExitCode> {
     let token = match cache.get().await {
         Ok(token) => token,
-        Err(error) => return refused(error),
+        Err(error) => return no_token(error),
     };
     match output {
         Output::Text => print(token.expose())?,
@@ -169,13 +142,52 @@ async fn fetch(client: &ClientArgs, output: Output) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(error: token_client::TokenError) -> anyhow::Result<ExitCode> {
+/// Looks once a second, as a service with steady traffic would.
+async fn keep_watch(cache: &TokenCache) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let line = |text: String| {
+        print(&format!(
+            "{:>7.1} s  {text}",
+            started.elapsed().as_secs_f64()
+        ))
+    };
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut shown: Option<Token> = None;
+    let mut retry_at = None;
+    let told_to_end = told_to_end();
+    tokio::pin!(told_to_end);
+    loop {
+        match cache.get().await {
+            Ok(token) if shown.as_ref().is_some_and(|shown| shown.is_same(&token)) => {}
+            Ok(token) => {
+                line(format!(
+                    "a token that lives {} s",
+                    token.lifetime().as_secs()
+                ))?;
+                (shown, retry_at) = (Some(token), None);
+            }
+            // One line for each attempt, not for each look.
+            Err(error) if retry_at != Some(error.retry_at()) => {
+                let pause = error.retry_after().as_secs_f64();
+                line(format!("{error}; next attempt in {pause:.1} s"))?;
+                retry_at = Some(error.retry_at());
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            _ = tick.tick() => {}
+            ended = &mut told_to_end => return ended,
+        }
+    }
+}
+
+fn no_token(error: TokenError) -> anyhow::Result<ExitCode> {
     match error {
-        token_client::TokenError::Rejected { .. } => {
+        TokenError::Rejected { .. } => {
             eprintln!("token-client: {error}");
             Ok(ExitCode::from(1))
         }
-        token_client::TokenError::Unavailable { .. } => Err(error.into()),
+        TokenError::Unavailable { .. } => Err(error.into()),
     }
 }
 
@@ -192,37 +204,6 @@ fn json(token: &Token) -> String {
     response.to_string()
 }
 
-fn inspect(output: Output) -> anyhow::Result<ExitCode> {
-    let text = read_secret(Path::new("-"))?;
-    let token = jwt::decode(text.expose_secret()).context("stdin holds no JWT")?;
-    let expired = token.moment("exp").map(|end| end <= SystemTime::now());
-    match output {
-        Output::Text => {
-            let verdict = match expired {
-                Some(true) => "EXPIRED",
-                Some(false) => "not expired",
-                None => "without an end (no exp)",
-            };
-            print(&format!(
-                "Nothing is verified here: not the signature, not the issuer, not the audience.\n\
-                 header {:#}\nclaims {:#}\n{verdict}",
-                serde_json::Value::from(token.header),
-                serde_json::Value::from(token.claims),
-            ))?;
-        }
-        Output::Json => print(
-            &json!({
-                "verified": false,
-                "expired": expired,
-                "header": token.header,
-                "claims": token.claims,
-            })
-            .to_string(),
-        )?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn call(args: CallArgs) -> anyhow::Result<ExitCode> {
     let mut request = batch::Request::get("call", args.url.expect("must be there: clap saw to it"));
     request.method = args.method;
@@ -231,25 +212,14 @@ async fn call(args: CallArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.body_file {
         request.body = Some(read_text(path)?.to_string());
     }
-    if let Some(path) = &args.token_file {
-        let token = read_secret(path)?;
-        request.headers.push((
-            "authorization".to_owned(),
-            format!("Bearer {}", token.expose_secret()),
-        ));
-    } else if !args.no_token
-        && let Some(cache) = args.client.cache()?
-    {
-        let token = match cache.get().await {
-            Ok(token) => token,
-            Err(error) => return refused(error),
-        };
-        request.headers.push((
-            "authorization".to_owned(),
-            format!("Bearer {}", token.expose()),
-        ));
-    }
-    let answer = batch::Sender::new().send(request).await;
+    let answer = match (&args.token_file, args.client.cache()?) {
+        (Some(path), _) => send(request, read_secret(path)?.expose_secret()).await,
+        (None, Some(cache)) if !args.no_token => match send_with_cache(request, &cache).await {
+            Ok(answer) => answer,
+            Err(error) => return no_token(error),
+        },
+        (None, _) => batch::Sender::new().send(request).await,
+    };
     if args.output == Output::Json {
         print(&serde_json::to_string(&answer)?)?;
     }
@@ -263,7 +233,34 @@ async fn call(args: CallArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(response.status >= 400)))
 }
 
-async fn stand_by() -> anyhow::Result<ExitCode> {
+async fn send(mut request: batch::Request, token: &str) -> batch::Answer {
+    request
+        .headers
+        .push(("authorization".to_owned(), format!("Bearer {token}")));
+    batch::Sender::new().send(request).await
+}
+
+/// Once more with a fresh token if the first is refused, as
+/// [`token_client::BearerClient`] does.
+async fn send_with_cache(
+    request: batch::Request,
+    cache: &TokenCache,
+) -> Result<batch::Answer, TokenError> {
+    let token = cache.get().await?;
+    let answer = send(request.clone(), token.expose()).await;
+    let refused = answer.response().is_some_and(|response| {
+        StatusCode::from_u16(response.status)
+            .is_ok_and(|status| token_is_refused(status, &response.header_map()))
+    });
+    if !refused {
+        return Ok(answer);
+    }
+    cache.invalidate(&token);
+    Ok(send(request, cache.get().await?.expose()).await)
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+async fn told_to_end() -> anyhow::Result<ExitCode> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -274,62 +271,7 @@ async fn stand_by() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl ClientArgs {
-    /// A cache for the client that the options describe, if they name one.
-    fn cache(&self) -> anyhow::Result<Option<TokenCache>> {
-        let Some(client_id) = &self.client_id else {
-            return Ok(None);
-        };
-        let endpoint = self
-            .token_endpoint
-            .clone()
-            .context("no token endpoint: give --token-endpoint or set TOKEN_CLIENT_ENDPOINT")?;
-        let secret = secret(self.client_secret_file.as_deref(), "TOKEN_CLIENT_SECRET")?;
-        let mut config = Config::client_credentials(
-            endpoint,
-            client_id,
-            secret.clone().unwrap_or_else(|| Secret::value("")),
-        );
-        config.auth = match (secret, self.auth) {
-            (None, _) => ClientAuth::None,
-            (Some(secret), AuthMethod::Basic) => ClientAuth::Basic(secret),
-            (Some(secret), AuthMethod::Post) => ClientAuth::Post(secret),
-        };
-        config.scope.clone_from(&self.scope);
-        if let Some(username) = &self.username {
-            let password = secret_of_user(self.password_file.as_deref(), username)?;
-            config.grant = Grant::Password {
-                username: username.clone(),
-                password,
-            };
-        }
-        Ok(Some(TokenCache::new(
-            OAuthSource::new(config)?,
-            Policy::default(),
-        )))
-    }
-}
-
-fn secret_of_user(path: Option<&Path>, username: &str) -> anyhow::Result<Secret> {
-    secret(path, "TOKEN_CLIENT_PASSWORD")?.with_context(|| {
-        format!("no password for {username}: give --password-file or set TOKEN_CLIENT_PASSWORD")
-    })
-}
-
-fn secret(path: Option<&Path>, variable: &str) -> anyhow::Result<Option<Secret>> {
-    Ok(match path {
-        Some(path) if path == Path::new("-") => Some(Secret::value(read_secret(path)?)),
-        Some(path) => Some(Secret::file(path)),
-        None => match std::env::var(variable) {
-            Ok(value) if value.is_empty() => None,
-            Ok(value) => Some(Secret::value(value)),
-            Err(std::env::VarError::NotPresent) => None,
-            Err(error) => bail!("{variable}: {error}"),
-        },
-    })
-}
-
-fn read_secret(path: &Path) -> anyhow::Result<SecretString> {
+pub(crate) fn read_secret(path: &Path) -> anyhow::Result<SecretString> {
     let text = read_text(path)?;
     let secret = text.trim();
     ensure!(!secret.is_empty(), "{} is empty", name(path));
@@ -348,7 +290,7 @@ fn read_text(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     if path == Path::new("-") {
         "stdin".to_owned()
     } else {
@@ -362,7 +304,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 /// A line on stdout. A reader that has gone away is no error.
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),

@@ -93,9 +93,25 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+    /// An address that would need TLS.
+    #[error("{address}: HTTPS needs a build with the `tls` feature")]
+    NoTls {
+        /// The address.
+        address: String,
+    },
+    /// A client's signing key is no key for its algorithm.
+    #[cfg(feature = "private-key-jwt")]
+    #[error("cannot sign with the client's key: {0}")]
+    SigningKey(#[source] jsonwebtoken::errors::Error),
     /// The HTTP client cannot be built.
     #[error("cannot set up the HTTP client: {0}")]
     Http(#[source] reqwest::Error),
+}
+
+pub(crate) fn boxed(
+    error: impl Into<Box<dyn Error + Send + Sync>>,
+) -> Arc<dyn Error + Send + Sync> {
+    Arc::from(error.into())
 }
 
 fn detail(description: Option<&str>) -> String {

@@ -21,11 +21,16 @@
 //! # }
 //! ```
 
+#[cfg(feature = "private-key-jwt")]
+mod assertion;
 pub mod batch;
+mod bearer;
 mod cache;
 mod clock;
 mod counters;
+mod discovery;
 mod error;
+mod exchange;
 pub mod jwt;
 mod oauth;
 mod policy;
@@ -34,11 +39,15 @@ mod secret;
 mod source;
 mod token;
 
+#[cfg(feature = "private-key-jwt")]
+pub use assertion::{Algorithm, SigningKey};
+pub use bearer::{BearerClient, CallError, token_is_refused};
 pub use cache::TokenCache;
 pub use clock::{Clock, SystemClock};
 pub use counters::Counters;
 pub use error::{ConfigError, SourceError, TokenError};
-pub use oauth::{ClientAuth, Config, Grant, OAuthSource};
+pub use exchange::Exchanger;
+pub use oauth::{ClientAuth, Config, Endpoint, Grant, OAuthSource};
 pub use policy::Policy;
 pub use response::TokenResponse;
 pub use secret::Secret;

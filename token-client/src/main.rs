@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod cli;
+mod client_args;
+mod inspect;
 
 fn main() -> ExitCode {
     cli::run(cli::Cli::parse()).unwrap_or_else(|error| {

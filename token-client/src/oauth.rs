@@ -1,27 +1,38 @@
 //! A token endpoint over HTTP (RFC 6749 §3.2).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::{
-    StatusCode, Url,
+    RequestBuilder, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect,
 };
-use secrecy::{ExposeSecret, zeroize::Zeroizing};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use crate::{ConfigError, Secret, SourceError, TokenResponse, TokenSource, error::chain};
+#[cfg(feature = "private-key-jwt")]
+use crate::assertion::{self, SigningKey};
+use crate::{
+    ConfigError, Secret, SourceError, TokenResponse, TokenSource, discovery,
+    error::{boxed, chain},
+};
 
-/// Token responses are small; anything longer is not one.
+/// Answers are small; anything longer is none.
 const MAX_BODY: usize = 1 << 20;
+
+type Form<'a> = form_urlencoded::Serializer<'a, String>;
 
 /// How a client obtains its tokens.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The token endpoint.
-    pub token_endpoint: Url,
+    /// Where it asks.
+    pub endpoint: Endpoint,
     /// The client's identifier (RFC 6749 §2.2).
     pub client_id: String,
     /// How the client proves who it is.
@@ -29,13 +40,24 @@ pub struct Config {
     /// What it asks with.
     pub grant: Grant,
     /// The scopes it asks for.
-    pub scope: Vec<String>,
+    pub scope: BTreeSet<String>,
     /// Longest time for one request to the endpoint.
     pub timeout: Duration,
 }
 
+/// Where a client asks for tokens.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// At this token endpoint.
+    Token(Url),
+    /// At the one that this issuer names in its metadata (OpenID Connect
+    /// Discovery §4), which must be about this very issuer.
+    Issuer(String),
+}
+
 /// How the client proves who it is (RFC 6749 §2.3).
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum ClientAuth {
     /// Not at all: a public client.
     None,
@@ -43,6 +65,10 @@ pub enum ClientAuth {
     Basic(Secret),
     /// The secret in the body (`client_secret_post`).
     Post(Secret),
+    /// A short-lived assertion signed with the client's key
+    /// (`private_key_jwt`: RFC 7523 §2.2, OpenID Connect Core §9).
+    #[cfg(feature = "private-key-jwt")]
+    PrivateKeyJwt(SigningKey),
 }
 
 /// What the client asks for a token with.
@@ -50,17 +76,29 @@ pub enum ClientAuth {
 pub enum Grant {
     /// As itself (RFC 6749 §4.4).
     ClientCredentials,
-    /// With a user's password (RFC 6749 §4.3). For test users only: RFC 9700
-    /// §2.4 forbids it elsewhere.
+    /// With a user's password (RFC 6749 §4.3), and from then on with the
+    /// refresh token, if the server gives one (§6). For test users only: RFC
+    /// 9700 §2.4 forbids it elsewhere.
     Password {
         /// The user's name.
         username: String,
         /// The user's password.
         password: Secret,
     },
+    /// With a token of a user, for one that is good for the next service only
+    /// (RFC 8693 §2.1). For many users see [`Exchanger`](crate::Exchanger).
+    TokenExchange {
+        /// The user's access token.
+        subject_token: Secret,
+        /// Who the new token is for; several make a token for each of them.
+        audience: BTreeSet<String>,
+    },
 }
 
 impl Config {
+    /// A time that suits an endpoint nearby.
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
+
     /// A confidential client that asks as itself, its secret in a Basic header.
     pub fn client_credentials(
         token_endpoint: Url,
@@ -68,12 +106,12 @@ impl Config {
         secret: Secret,
     ) -> Self {
         Self {
-            token_endpoint,
+            endpoint: Endpoint::Token(token_endpoint),
             client_id: client_id.into(),
             auth: ClientAuth::Basic(secret),
             grant: Grant::ClientCredentials,
-            scope: Vec::new(),
-            timeout: Duration::from_secs(5),
+            scope: BTreeSet::new(),
+            timeout: Self::TIMEOUT,
         }
     }
 }
@@ -83,11 +121,23 @@ impl Config {
 pub struct OAuthSource {
     config: Config,
     http: reqwest::Client,
+    /// What discovery found.
+    discovered: Mutex<Option<Url>>,
+    refresh_token: Mutex<Option<SecretString>>,
 }
 
 impl OAuthSource {
     /// Checks nothing of the endpoint yet: the first fetch does.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let address = match &config.endpoint {
+            Endpoint::Token(url) => url.as_str(),
+            Endpoint::Issuer(issuer) => issuer,
+        };
+        if !cfg!(feature = "tls") && address.starts_with("https:") {
+            return Err(ConfigError::NoTls {
+                address: address.to_owned(),
+            });
+        }
         let http = reqwest::Client::builder()
             // A redirect would carry the client's secret along (RFC 9700 §4.12).
             .redirect(redirect::Policy::none())
@@ -95,19 +145,49 @@ impl OAuthSource {
             .timeout(config.timeout)
             .build()
             .map_err(ConfigError::Http)?;
-        Ok(Self { config, http })
+        Ok(Self {
+            config,
+            http,
+            discovered: Mutex::default(),
+            refresh_token: Mutex::default(),
+        })
     }
 
-    async fn ask(&self) -> Result<TokenResponse, SourceError> {
-        let (headers, form) = self.request().map_err(SourceError::unavailable)?;
-        let answer = self
-            .http
-            .post(self.config.token_endpoint.clone())
-            .headers(headers)
-            .body(form)
-            .send()
-            .await
-            .map_err(|error| unreachable(&error))?;
+    /// The same client with another grant, over the same connections.
+    pub(crate) fn with_grant(&self, grant: Grant) -> Self {
+        Self {
+            config: Config {
+                grant,
+                ..self.config.clone()
+            },
+            http: self.http.clone(),
+            discovered: Mutex::new(lock(&self.discovered).clone()),
+            refresh_token: Mutex::default(),
+        }
+    }
+
+    async fn by_refresh_token(&self, token: &SecretString) -> Result<TokenResponse, SourceError> {
+        self.ask(|form| {
+            form.append_pair("grant_type", "refresh_token");
+            form.append_pair("refresh_token", token.expose_secret());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn by_grant(&self) -> Result<TokenResponse, SourceError> {
+        self.ask(|form| self.config.grant.write(form)).await
+    }
+
+    async fn ask(
+        &self,
+        write_grant: impl FnOnce(&mut Form<'_>) -> Result<(), ConfigError> + Send,
+    ) -> Result<TokenResponse, SourceError> {
+        let endpoint = self.token_endpoint().await?;
+        let request = self
+            .request(endpoint, write_grant)
+            .map_err(SourceError::unavailable)?;
+        let answer = request.send().await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
         let body = read(answer).await?;
@@ -118,47 +198,134 @@ impl OAuthSource {
         }
     }
 
-    fn request(&self) -> Result<(HeaderMap, Vec<u8>), ConfigError> {
-        let config = &self.config;
+    fn request(
+        &self,
+        endpoint: Url,
+        write_grant: impl FnOnce(&mut Form<'_>) -> Result<(), ConfigError>,
+    ) -> Result<RequestBuilder, ConfigError> {
+        let mut form = Form::new(String::new());
+        write_grant(&mut form)?;
+        if !self.config.scope.is_empty() {
+            let scope: Vec<_> = self.config.scope.iter().map(String::as_str).collect();
+            form.append_pair("scope", &scope.join(" "));
+        }
+        let headers = self.authenticate(&endpoint, &mut form)?;
+        Ok(self
+            .http
+            .post(endpoint)
+            .headers(headers)
+            .body(form.finish()))
+    }
+
+    async fn token_endpoint(&self) -> Result<Url, SourceError> {
+        let issuer = match &self.config.endpoint {
+            Endpoint::Token(url) => return Ok(url.clone()),
+            Endpoint::Issuer(issuer) => issuer,
+        };
+        let known = lock(&self.discovered).clone();
+        if let Some(url) = known {
+            return Ok(url);
+        }
+        let url = discovery::token_endpoint(&self.http, issuer).await?;
+        *lock(&self.discovered) = Some(url.clone());
+        Ok(url)
+    }
+
+    #[cfg_attr(not(feature = "private-key-jwt"), expect(unused_variables))]
+    fn authenticate(&self, endpoint: &Url, form: &mut Form<'_>) -> Result<HeaderMap, ConfigError> {
+        let client_id = &self.config.client_id;
         let mut headers = HeaderMap::new();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        match &config.grant {
-            Grant::ClientCredentials => {
-                form.append_pair("grant_type", "client_credentials");
-            }
-            Grant::Password { username, password } => {
-                form.append_pair("grant_type", "password");
-                form.append_pair("username", username);
-                form.append_pair("password", password.read()?.expose_secret());
-            }
-        }
-        if !config.scope.is_empty() {
-            form.append_pair("scope", &config.scope.join(" "));
-        }
-        match &config.auth {
+        match &self.config.auth {
             ClientAuth::None => {
-                form.append_pair("client_id", &config.client_id);
+                form.append_pair("client_id", client_id);
             }
             ClientAuth::Basic(secret) => {
-                headers.insert(AUTHORIZATION, basic(&config.client_id, secret)?);
+                headers.insert(AUTHORIZATION, basic(client_id, secret)?);
             }
             ClientAuth::Post(secret) => {
-                form.append_pair("client_id", &config.client_id);
+                form.append_pair("client_id", client_id);
                 form.append_pair("client_secret", secret.read()?.expose_secret());
             }
+            #[cfg(feature = "private-key-jwt")]
+            ClientAuth::PrivateKeyJwt(key) => {
+                let audience = match &self.config.endpoint {
+                    Endpoint::Issuer(issuer) => issuer.as_str(),
+                    Endpoint::Token(_) => endpoint.as_str(),
+                };
+                let assertion = key.assertion(client_id, audience)?;
+                form.append_pair("client_id", client_id);
+                form.append_pair("client_assertion_type", assertion::TYPE);
+                form.append_pair("client_assertion", assertion.expose_secret());
+            }
         }
-        Ok((headers, form.finish().into_bytes()))
+        Ok(headers)
     }
 }
 
 impl TokenSource for OAuthSource {
     async fn fetch(&self) -> Result<TokenResponse, SourceError> {
-        self.ask().await
+        let refresh_token = lock(&self.refresh_token).clone();
+        let answer = match &refresh_token {
+            Some(token) => match self.by_refresh_token(token).await {
+                // The session has ended; the user's password begins another.
+                Err(SourceError::Rejected { .. }) => self.by_grant().await,
+                answer => answer,
+            },
+            None => self.by_grant().await,
+        };
+        match &answer {
+            Ok(response) if matches!(self.config.grant, Grant::Password { .. }) => {
+                // A server that does not rotate the refresh token sends none.
+                let next = response.refresh_token.clone().or(refresh_token);
+                *lock(&self.refresh_token) = next;
+            }
+            Ok(_) => {}
+            Err(SourceError::Rejected { .. }) => *lock(&self.refresh_token) = None,
+            // The endpoint may have moved.
+            Err(SourceError::Unavailable { .. }) => *lock(&self.discovered) = None,
+        }
+        answer
     }
+}
+
+impl Grant {
+    fn write(&self, form: &mut Form<'_>) -> Result<(), ConfigError> {
+        match self {
+            Self::ClientCredentials => {
+                form.append_pair("grant_type", "client_credentials");
+            }
+            Self::Password { username, password } => {
+                form.append_pair("grant_type", "password");
+                form.append_pair("username", username);
+                form.append_pair("password", password.read()?.expose_secret());
+            }
+            Self::TokenExchange {
+                subject_token,
+                audience,
+            } => {
+                const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+                form.append_pair(
+                    "grant_type",
+                    "urn:ietf:params:oauth:grant-type:token-exchange",
+                );
+                form.append_pair("subject_token", subject_token.read()?.expose_secret());
+                form.append_pair("subject_token_type", ACCESS_TOKEN);
+                form.append_pair("requested_token_type", ACCESS_TOKEN);
+                for audience in audience {
+                    form.append_pair("audience", audience);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Identifier and secret are form-encoded first (RFC 6749 §2.3.1).
@@ -172,20 +339,18 @@ fn basic(client_id: &str, secret: &Secret) -> Result<HeaderValue, ConfigError> {
     Ok(value)
 }
 
-async fn read(mut answer: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, SourceError> {
+pub(crate) async fn read(mut answer: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, SourceError> {
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(&error))? {
         if body.len() + chunk.len() > MAX_BODY {
-            return Err(SourceError::unavailable(
-                "the answer is longer than a token response",
-            ));
+            return Err(SourceError::unavailable("the answer is too long"));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-fn unreachable(error: &reqwest::Error) -> SourceError {
+pub(crate) fn unreachable(error: &reqwest::Error) -> SourceError {
     SourceError::unavailable(chain(error))
 }
 
@@ -204,9 +369,7 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> So
             description: refused.error_description.as_deref().map(short),
         },
         _ => SourceError::Unavailable {
-            source: Arc::from(Box::<dyn std::error::Error + Send + Sync>::from(format!(
-                "the token endpoint answered {status}"
-            ))),
+            source: boxed(format!("the token endpoint answered {status}")),
             retry_after,
         },
     }
