@@ -1,0 +1,356 @@
+//! The same against a real Keycloak, with the realm of `manifests/keycloak`.
+//!
+//! The clients that the mesh does not need (token exchange, a signed assertion,
+//! short-lived tokens) are added to that realm here.
+
+#![cfg(feature = "private-key-jwt")]
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
+    rsa::{KeyPair, KeySize},
+    signature::KeyPair as _,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use reqwest::Url;
+use serde_json::{Value, json};
+use testcontainers::{
+    ContainerAsync, GenericImage, ImageExt,
+    core::{IntoContainerPort, WaitFor},
+    runners::AsyncRunner,
+};
+use token_client::{
+    Algorithm, ClientAuth, Config, Endpoint, Exchanger, Grant, OAuthSource, Policy, Secret,
+    SigningKey, Token, TokenCache, TokenError, jwt,
+};
+
+const IMAGE: (&str, &str) = ("quay.io/keycloak/keycloak", "26.7.3");
+const SECRET: &str = "the same for all";
+
+struct Keycloak {
+    realm: String,
+    _container: ContainerAsync<GenericImage>,
+}
+
+impl Keycloak {
+    async fn start(clients_key: &KeyPair) -> Self {
+        let container = GenericImage::new(IMAGE.0, IMAGE.1)
+            .with_exposed_port(8080.tcp())
+            .with_wait_for(WaitFor::message_on_stdout("Listening on:"))
+            .with_startup_timeout(Duration::from_mins(5))
+            .with_cmd(["start-dev", "--import-realm"])
+            .with_copy_to(
+                "/opt/keycloak/data/import/myrealm-realm.json",
+                realm(clients_key).to_string().into_bytes(),
+            )
+            .with_env_var("KC_HTTP_HOST", "0.0.0.0")
+            .with_env_var("MYREALM_PRIVATE_KEY", base64_der(&new_key()))
+            .with_env_var("FRONTEND_CLIENT_SECRET", SECRET)
+            .with_env_var("DEMO_LOGIN_CLIENT_SECRET", SECRET)
+            .with_env_var("REPORTING_CLIENT_SECRET", SECRET)
+            .with_env_var("USER_PASSWORD", SECRET)
+            .with_env_var("OTHER_PASSWORD", SECRET)
+            .start()
+            .await
+            .expect("Keycloak must start: is Docker running?");
+        let host = container.get_host().await.unwrap();
+        let port = container.get_host_port_ipv4(8080).await.unwrap();
+        Self {
+            realm: format!("http://{host}:{port}/realms/myrealm"),
+            _container: container,
+        }
+    }
+
+    fn token_endpoint(&self) -> Url {
+        format!("{}/protocol/openid-connect/token", self.realm)
+            .parse()
+            .unwrap()
+    }
+
+    fn client(&self, id: &str) -> Config {
+        Config::client_credentials(self.token_endpoint(), id, Secret::value(SECRET))
+    }
+
+    async fn token(&self, config: Config) -> Token {
+        cache(config).get().await.unwrap()
+    }
+
+    async fn users_token(&self) -> Token {
+        let password = Secret::value(SECRET);
+        let grant = Grant::Password {
+            username: "user@example.com".to_owned(),
+            password,
+        };
+        self.token(Config {
+            grant,
+            ..self.client("demo-login")
+        })
+        .await
+    }
+}
+
+fn cache(config: Config) -> TokenCache {
+    TokenCache::new(OAuthSource::new(config).unwrap(), Policy::default())
+}
+
+fn claims(token: &Token) -> serde_json::Map<String, Value> {
+    jwt::decode(token.expose()).unwrap().claims
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate(KeySize::Rsa2048).unwrap()
+}
+
+fn base64_der(key: &KeyPair) -> String {
+    let der: Pkcs8V1Der = key.as_der().unwrap();
+    BASE64_STANDARD.encode(der.as_ref())
+}
+
+fn realm(clients_key: &KeyPair) -> Value {
+    #[derive(serde::Deserialize)]
+    struct ConfigMap {
+        data: std::collections::BTreeMap<String, String>,
+    }
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../manifests/keycloak/realms.yaml"
+    );
+    let yaml = std::fs::read_to_string(path).unwrap();
+    let map: ConfigMap = serde_saphyr::from_str(&yaml).unwrap();
+    let mut realm: Value = serde_json::from_str(&map.data["myrealm-realm.json"]).unwrap();
+    let clients = realm["clients"].as_array_mut().unwrap();
+    // The backend may exchange what it receives for a token to `reporting`.
+    let backend = clients
+        .iter_mut()
+        .find(|client| client["clientId"] == "my-backend-client");
+    let backend = backend.unwrap();
+    backend["secret"] = SECRET.into();
+    backend["attributes"] = json!({"standard.token.exchange.enabled": "true"});
+    backend["protocolMappers"] = json!([{
+        "name": "for reporting",
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-audience-mapper",
+        "config": {"included.client.audience": "reporting", "access.token.claim": "true"}
+    }]);
+    let public: PublicKeyX509Der = clients_key.public_key().as_der().unwrap();
+    clients.push(json!({
+        "clientId": "signer",
+        "serviceAccountsEnabled": true,
+        "clientAuthenticatorType": "client-jwt",
+        "attributes": {
+            "jwt.credential.public.key": BASE64_STANDARD.encode(public.as_ref()),
+            "token.endpoint.auth.signing.alg": "RS256"
+        }
+    }));
+    clients.push(json!({
+        "clientId": "hasty",
+        "secret": SECRET,
+        "serviceAccountsEnabled": true,
+        "attributes": {"access.token.lifespan": "4"}
+    }));
+    realm
+}
+
+#[tokio::test]
+#[ignore = "needs Docker: just test-docker"]
+async fn keycloak_and_the_client_understand_each_other() {
+    let key = new_key();
+    let keycloak = Keycloak::start(&key).await;
+    client_credentials_bring_a_token_for_the_backend(&keycloak).await;
+    endpoint_is_discovered(&keycloak).await;
+    wrong_secret_is_a_rejection(&keycloak).await;
+    unknown_realm_is_told(&keycloak).await;
+    password_brings_the_users_token(&keycloak).await;
+    exchange_keeps_the_user_and_narrows_the_audience(&keycloak).await;
+    assertion_authenticates_the_client(&keycloak, &key).await;
+    burst_makes_one_request(&keycloak).await;
+    short_lived_tokens_turn_without_a_gap(&keycloak).await;
+}
+
+async fn client_credentials_bring_a_token_for_the_backend(keycloak: &Keycloak) {
+    for auth in [
+        ClientAuth::Basic(Secret::value(SECRET)),
+        ClientAuth::Post(Secret::value(SECRET)),
+    ] {
+        let token = keycloak
+            .token(Config {
+                auth,
+                ..keycloak.client("frontend")
+            })
+            .await;
+        let claims = claims(&token);
+        assert_eq!(claims["azp"], "frontend");
+        assert!(
+            claims["aud"].to_string().contains("my-backend-client"),
+            "{}",
+            claims["aud"]
+        );
+        assert_eq!(token.lifetime(), Duration::from_mins(5));
+    }
+}
+
+async fn endpoint_is_discovered(keycloak: &Keycloak) {
+    let endpoint = Endpoint::Issuer(keycloak.realm.clone());
+    let token = keycloak
+        .token(Config {
+            endpoint,
+            ..keycloak.client("frontend")
+        })
+        .await;
+    assert_eq!(claims(&token)["iss"], keycloak.realm);
+    let endpoint = Endpoint::Issuer(format!("{}/", keycloak.realm));
+    let error = cache(Config {
+        endpoint,
+        ..keycloak.client("frontend")
+    })
+    .get()
+    .await
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("speaks of the issuer"),
+        "{error}"
+    );
+}
+
+async fn wrong_secret_is_a_rejection(keycloak: &Keycloak) {
+    let auth = ClientAuth::Basic(Secret::value("wrong"));
+    let error = cache(Config {
+        auth,
+        ..keycloak.client("frontend")
+    })
+    .get()
+    .await
+    .unwrap_err();
+    let TokenError::Rejected {
+        error, description, ..
+    } = error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(error, "unauthorized_client");
+    assert_eq!(
+        description.as_deref(),
+        Some("Invalid client or Invalid client credentials")
+    );
+}
+
+async fn unknown_realm_is_told(keycloak: &Keycloak) {
+    let url = keycloak
+        .token_endpoint()
+        .as_str()
+        .replace("myrealm", "norealm")
+        .parse()
+        .unwrap();
+    let endpoint = Endpoint::Token(url);
+    let error = cache(Config {
+        endpoint,
+        ..keycloak.client("frontend")
+    })
+    .get()
+    .await
+    .unwrap_err();
+    assert!(
+        error.to_string().contains("Realm does not exist"),
+        "{error}"
+    );
+}
+
+async fn password_brings_the_users_token(keycloak: &Keycloak) {
+    let password = Secret::value(SECRET);
+    let grant = Grant::Password {
+        username: "user@example.com".to_owned(),
+        password,
+    };
+    let source = OAuthSource::new(Config {
+        grant,
+        ..keycloak.client("demo-login")
+    })
+    .unwrap();
+    let cache = TokenCache::new(
+        source,
+        Policy {
+            floor: Duration::ZERO,
+            ..Policy::default()
+        },
+    );
+    let first = cache.get().await.unwrap();
+    cache.invalidate(&first);
+    let second = cache.get().await.unwrap();
+    assert_eq!(claims(&first)["email"], "user@example.com");
+    // The refresh token keeps the session; a second login would begin another.
+    assert_eq!(claims(&first)["sid"], claims(&second)["sid"]);
+    assert_ne!(claims(&first)["jti"], claims(&second)["jti"]);
+}
+
+async fn exchange_keeps_the_user_and_narrows_the_audience(keycloak: &Keycloak) {
+    let users = keycloak.users_token().await;
+    let exchanger = Exchanger::new(
+        keycloak.client("my-backend-client"),
+        ["reporting"],
+        Policy::default(),
+        10,
+    )
+    .unwrap();
+    let exchanged = exchanger
+        .cache_for(users.expose().into())
+        .get()
+        .await
+        .unwrap();
+    let claims = claims(&exchanged);
+    assert_eq!(claims["sub"], self::claims(&users)["sub"]);
+    assert_eq!(claims["aud"], "reporting");
+    assert_eq!(claims["azp"], "my-backend-client");
+}
+
+async fn assertion_authenticates_the_client(keycloak: &Keycloak, key: &KeyPair) {
+    let pem = |key| {
+        let body = base64_der(key);
+        Secret::value(format!(
+            "-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+        ))
+    };
+    let signer = |key| Config {
+        endpoint: Endpoint::Issuer(keycloak.realm.clone()),
+        auth: ClientAuth::PrivateKeyJwt(SigningKey {
+            pem: pem(key),
+            algorithm: Algorithm::RS256,
+            key_id: None,
+        }),
+        ..keycloak.client("signer")
+    };
+    let token = keycloak.token(signer(key)).await;
+    assert_eq!(claims(&token)["azp"], "signer");
+    let error = cache(signer(&new_key())).get().await.unwrap_err();
+    assert!(matches!(error, TokenError::Rejected { .. }), "{error}");
+}
+
+async fn burst_makes_one_request(keycloak: &Keycloak) {
+    let cache = cache(keycloak.client("frontend"));
+    let tokens = futures::future::join_all((0..1000).map(|_| cache.get())).await;
+    let ids: BTreeSet<_> = tokens
+        .iter()
+        .map(|token| claims(token.as_ref().unwrap())["jti"].to_string())
+        .collect();
+    assert_eq!((ids.len(), cache.counters().fetches), (1, 1));
+}
+
+async fn short_lived_tokens_turn_without_a_gap(keycloak: &Keycloak) {
+    let cache = cache(keycloak.client("hasty"));
+    cache.get().await.unwrap();
+    let end = Instant::now() + Duration::from_secs(12);
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    while Instant::now() < end {
+        tick.tick().await;
+        cache.get().await.unwrap();
+    }
+    let counters = cache.counters();
+    assert!((4..=7).contains(&counters.fetches), "{counters:?}");
+    assert_eq!(
+        counters.waited, 1,
+        "only the first call may wait: {counters:?}"
+    );
+}
