@@ -3,8 +3,6 @@
 //! The clients that the mesh does not need (token exchange, a signed assertion,
 //! short-lived tokens) are added to that realm here.
 
-#![cfg(feature = "private-key-jwt")]
-
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -295,12 +293,12 @@ async fn exchange_keeps_the_user_and_narrows_the_audience(keycloak: &Keycloak) {
         10,
     )
     .unwrap();
-    let exchanged = exchanger
+    let narrowed = exchanger
         .cache_for(users.expose().into())
         .get()
         .await
         .unwrap();
-    let claims = claims(&exchanged);
+    let claims = claims(&narrowed);
     assert_eq!(claims["sub"], self::claims(&users)["sub"]);
     assert_eq!(claims["aud"], "reporting");
     assert_eq!(claims["azp"], "my-backend-client");

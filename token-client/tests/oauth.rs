@@ -390,7 +390,6 @@ async fn debug_output_never_contains_the_secret_or_the_token() {
 
 // === Signed assertions ===
 
-#[cfg(feature = "private-key-jwt")]
 mod private_key_jwt {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
     use jsonwebtoken::{DecodingKey, Validation};
