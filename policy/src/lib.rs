@@ -1,6 +1,8 @@
 //! What Istio's request-level security resources mean.
 mod attribute;
+mod jwt;
 mod matcher;
+mod normalize;
 mod parse;
 mod rbac;
 mod request;

@@ -11,7 +11,7 @@ use crate::request::{Claims, Request};
 use crate::select::Mesh;
 use crate::template;
 use crate::types::{Action, AuthorizationPolicy, Rule};
-use crate::validate::{parse_ip_block, parse_port};
+use crate::validate::{is_dry_run, parse_ip_block, parse_port};
 
 /// The rules of one action for one workload.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ pub(crate) fn build(
             set.insert(rule_name(&policy.meta, 0), never);
         }
         for (index, rule) in policy.spec.rules.iter().enumerate() {
-            let builder = Builder { mesh, meta: &policy.meta, action, tcp, index };
+            let builder = Builder { mesh, meta: &policy.meta, action, tcp, index, callers: rule.from.len() };
             if let Ok((permissions, principals)) = builder.rule(rule) {
                 let compiled =
                     CompiledRule { policy: policy.id(), index: Some(index), permissions, principals };
@@ -142,12 +142,6 @@ fn rule_name(meta: &Meta, index: usize) -> String {
     format!("ns[{}]-policy[{}]-rule[{index}]", meta.namespace, meta.name)
 }
 
-/// Go's `ParseBool`; anything else is no dry run.
-pub(crate) fn is_dry_run(meta: &Meta) -> bool {
-    let value = meta.annotations.get("istio.io/dry-run").map(String::as_str);
-    matches!(value, Some("1" | "t" | "T" | "TRUE" | "true" | "True"))
-}
-
 /// An attribute that cannot be expressed here: HTTP on a TCP port, or a key
 /// that istiod cannot read.
 struct Unsupported;
@@ -160,6 +154,7 @@ struct Builder<'a> {
     action: Action,
     tcp: bool,
     index: usize,
+    callers: usize,
 }
 
 impl Builder<'_> {
@@ -237,7 +232,18 @@ impl Builder<'_> {
         };
         for (negated, values) in [(false, values[0]), (true, values[1])] {
             let path = format!("{place}.{}", if negated { "notValues" } else { "values" });
+            let count = all.len();
             self.condition(all, key, path, &kind, negated, values)?;
+            // istiod adds the trust domain's other names once for each `from`,
+            // to one list that all of them share.
+            if attribute == Attribute::SourcePrincipal && all.len() > count {
+                let mut names = values.clone();
+                for _ in 0..self.callers.max(1) {
+                    names = self.mesh.principals(&names);
+                }
+                all[count].any_of =
+                    names.iter().map(|name| Leaf::Authenticated(principal(name))).collect();
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::attribute::{Attribute, map_key};
-use crate::parse::{Diagnostic, Resource};
+use crate::parse::{Diagnostic, Meta, Resource};
 use crate::template;
 use crate::types::{
     Action, AuthorizationPolicy, JwtRule, MutualTls, Operation, PeerAuthentication,
@@ -28,6 +28,15 @@ impl<T> Check<'_, T> {
     fn warn(&mut self, path: &str, message: impl Into<String>) {
         let location = self.resource.origin.locate(path);
         self.warnings.push(Diagnostic { location, message: message.into() });
+    }
+
+    fn no_dry_run(&mut self) {
+        if self.resource.meta.annotations.contains_key(DRY_RUN) {
+            self.refuse(
+                &format!("metadata.annotations.{DRY_RUN}"),
+                "only an AuthorizationPolicy can be a dry run",
+            );
+        }
     }
 
     fn selector(&mut self, selector: Option<&WorkloadSelector>, target_refs: usize) {
@@ -174,6 +183,23 @@ impl<T> Check<'_, T> {
     }
 }
 
+/// Annotation that lets a policy be evaluated without being enforced.
+const DRY_RUN: &str = "istio.io/dry-run";
+
+/// Whether a policy is evaluated only, not enforced.
+pub(crate) fn is_dry_run(meta: &Meta) -> bool {
+    meta.annotations.get(DRY_RUN).and_then(|value| parse_bool(value)).unwrap_or(false)
+}
+
+/// As Go's `ParseBool`.
+fn parse_bool(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// An address or a range, as Go's `netip` reads it; host bits are kept.
 pub(crate) fn parse_ip_block(value: &str) -> Option<IpNet> {
     if let Some((_, bits)) = value.split_once('/') {
@@ -195,6 +221,7 @@ pub(crate) fn request_authentication(
     warnings: &mut Vec<Diagnostic>,
 ) {
     let mut check = Check { resource, errors, warnings };
+    check.no_dry_run();
     let spec = &resource.spec;
     let targets = spec.target_refs.len() + usize::from(spec.target_ref.is_some());
     check.selector(spec.selector.as_ref(), targets);
@@ -315,6 +342,14 @@ pub(crate) fn authorization_policy(
     check.selector(spec.selector.as_ref(), targets);
     check.target_refs(spec.target_ref.as_ref(), &spec.target_refs);
 
+    if let Some(value) = resource.meta.annotations.get(DRY_RUN) {
+        let path = format!("metadata.annotations.{DRY_RUN}");
+        if !matches!(spec.action, Action::Allow | Action::Deny) {
+            check.refuse(&path, "a dry run is for ALLOW and DENY only");
+        } else if parse_bool(value).is_none() {
+            check.refuse(&path, format!("`{value}` is neither true nor false"));
+        }
+    }
     if spec.rules.len() > 512 {
         check.refuse("spec.rules", "at most 512 rules are allowed");
     }
@@ -543,6 +578,7 @@ pub(crate) fn peer_authentication(
     warnings: &mut Vec<Diagnostic>,
 ) {
     let mut check = Check { resource, errors, warnings };
+    check.no_dry_run();
     let spec = &resource.spec;
     check.selector(spec.selector.as_ref(), 0);
     let selects = spec.selector.as_ref().is_some_and(|selector| !selector.match_labels.is_empty());
@@ -570,6 +606,7 @@ pub(crate) fn traffic_extension(
     warnings: &mut Vec<Diagnostic>,
 ) {
     let mut check = Check { resource, errors, warnings };
+    check.no_dry_run();
     let spec = &resource.spec;
     check.selector(spec.selector.as_ref(), spec.target_refs.len());
     check.target_refs(None, &spec.target_refs);

@@ -1,0 +1,462 @@
+//! Tokens and key sets as Envoy's JWT library reads them
+//! (`source/common/jwt` of Envoy 1.39), with its own error texts.
+
+use aws_lc_rs::{hmac, signature};
+use base64::Engine;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use serde_json::{Map, Value};
+
+/// Seconds by which `exp` and `nbf` may be off; Istio offers no other value.
+pub(crate) const CLOCK_SKEW: u64 = 60;
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    Missing,
+    NotYetValid,
+    Expired,
+    BadFormat,
+    HeaderBadBase64,
+    HeaderBadJson,
+    HeaderBadAlg,
+    HeaderUnsupportedAlg,
+    HeaderBadKid,
+    PayloadBadBase64,
+    PayloadBadJson,
+    NotAString(&'static str),
+    NotAnInteger(&'static str),
+    OutOfRange(&'static str),
+    AudienceNotAString,
+    SignatureBadBase64,
+    Ed25519WrongLength,
+    UnknownIssuer,
+    AudienceNotAllowed,
+    VerificationFails,
+    NoValidKey,
+    NoMatchingKey,
+}
+
+impl Status {
+    /// The reply's body.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Missing => "Jwt is missing",
+            Self::NotYetValid => "Jwt not yet valid",
+            Self::Expired => "Jwt is expired",
+            Self::BadFormat => {
+                "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"
+            }
+            Self::HeaderBadBase64 => "Jwt header is an invalid Base64url encoded",
+            Self::HeaderBadJson => "Jwt header is an invalid JSON",
+            Self::HeaderBadAlg => "Jwt header [alg] field is required and must be a string",
+            Self::HeaderUnsupportedAlg => "Jwt header [alg] is not supported",
+            Self::HeaderBadKid => "Jwt header [kid] field is not a string",
+            Self::PayloadBadBase64 => "Jwt payload is an invalid Base64url encoded",
+            Self::PayloadBadJson => "Jwt payload is an invalid JSON",
+            Self::NotAString(name) => return format!("Jwt payload [{name}] field is not a string"),
+            Self::NotAnInteger(name) => return format!("Jwt payload [{name}] field is not an integer"),
+            Self::OutOfRange(name) => {
+                return format!("Jwt payload [{name}] field is not a positive 64 bit integer");
+            }
+            Self::AudienceNotAString => "Jwt payload [aud] field is not a string or string list",
+            Self::SignatureBadBase64 => "Jwt signature is an invalid Base64url encoded",
+            Self::Ed25519WrongLength => "Jwt ED25519 signature is wrong length",
+            Self::UnknownIssuer => "Jwt issuer is not configured",
+            Self::AudienceNotAllowed => "Audiences in Jwt are not allowed",
+            Self::VerificationFails => "Jwt verification fails",
+            Self::NoValidKey => "Jwks doesn't have any valid public key",
+            Self::NoMatchingKey => "Jwks doesn't have key to match kid or alg from Jwt",
+        }
+        .to_owned()
+    }
+
+    /// 403 for a wrong audience, 401 for everything else.
+    pub(crate) fn code(self) -> u16 {
+        if self == Self::AudienceNotAllowed { 403 } else { 401 }
+    }
+
+    /// `response_code_details`.
+    pub(crate) fn details(self) -> String {
+        format!("jwt_authn_access_denied{{{}}}", self.text().replace(' ', "_"))
+    }
+}
+
+/// A parsed token. It holds the signature, so it has no `Debug`.
+pub(crate) struct Jwt {
+    pub(crate) alg: String,
+    pub(crate) kid: String,
+    pub(crate) issuer: String,
+    pub(crate) not_before: u64,
+    pub(crate) expires: u64,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) payload: Map<String, Value>,
+    pub(crate) payload_text: String,
+    signed: String,
+    signature: Vec<u8>,
+}
+
+const ALGORITHMS: [&str; 13] = [
+    "ES256", "ES384", "ES512", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256",
+    "PS384", "PS512", "EdDSA",
+];
+
+impl Jwt {
+    pub(crate) fn parse(token: &str) -> Result<Self, Status> {
+        // Empty sections do not count: `a..b.c` has three.
+        let sections: Vec<_> = token.split('.').filter(|section| !section.is_empty()).collect();
+        let [header_text, payload_text, signature_text] = sections[..] else {
+            return Err(Status::BadFormat);
+        };
+
+        let header = decode(header_text).ok_or(Status::HeaderBadBase64)?;
+        let header: Map<String, Value> =
+            serde_json::from_slice(&header).map_err(|_| Status::HeaderBadJson)?;
+        let alg = header.get("alg").and_then(Value::as_str).ok_or(Status::HeaderBadAlg)?;
+        if !ALGORITHMS.contains(&alg) {
+            return Err(Status::HeaderUnsupportedAlg);
+        }
+        let kid = string(&header, "kid").map_err(|()| Status::HeaderBadKid)?;
+
+        let payload = decode(payload_text).ok_or(Status::PayloadBadBase64)?;
+        let payload: Map<String, Value> =
+            serde_json::from_slice(&payload).map_err(|_| Status::PayloadBadJson)?;
+        let text = |name| string(&payload, name).map_err(|()| Status::NotAString(name));
+        let issuer = text("iss")?;
+        text("sub")?;
+        seconds(&payload, "iat")?;
+        let not_before = seconds(&payload, "nbf")?;
+        let expires = seconds(&payload, "exp")?;
+        text("jti")?;
+        let audiences = audiences(&payload).ok_or(Status::AudienceNotAString)?;
+
+        let signature = decode(signature_text).ok_or(Status::SignatureBadBase64)?;
+        Ok(Self {
+            alg: alg.to_owned(),
+            kid,
+            issuer,
+            not_before,
+            expires,
+            audiences,
+            payload_text: payload_text.to_owned(),
+            signed: format!("{header_text}.{payload_text}"),
+            signature,
+            payload,
+        })
+    }
+
+    /// `nbf` and `exp` against `now`, in seconds since 1970.
+    pub(crate) fn check_times(&self, now: u64) -> Result<(), Status> {
+        if now.saturating_add(CLOCK_SKEW) < self.not_before {
+            return Err(Status::NotYetValid);
+        }
+        if self.expires != 0 && now > self.expires.saturating_add(CLOCK_SKEW) {
+            return Err(Status::Expired);
+        }
+        Ok(())
+    }
+}
+
+/// A missing string is empty; another type is an error.
+fn string(object: &Map<String, Value>, name: &str) -> Result<String, ()> {
+    match object.get(name) {
+        None => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(()),
+    }
+}
+
+/// Numbers are doubles, cut to whole seconds.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the range is checked, and fractions are dropped as Envoy drops them"
+)]
+fn seconds(payload: &Map<String, Value>, name: &'static str) -> Result<u64, Status> {
+    const LIMIT: f64 = 18_446_744_073_709_551_616.0;
+    match payload.get(name) {
+        None => Ok(0),
+        Some(Value::Number(number)) => match number.as_f64() {
+            Some(value) if (0.0..LIMIT).contains(&value) => Ok(value as u64),
+            _ => Err(Status::OutOfRange(name)),
+        },
+        Some(_) => Err(Status::NotAnInteger(name)),
+    }
+}
+
+fn audiences(payload: &Map<String, Value>) -> Option<Vec<String>> {
+    match payload.get("aud") {
+        None => Some(Vec::new()),
+        Some(Value::String(one)) => Some(vec![one.clone()]),
+        Some(Value::Array(all)) => all.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+        Some(_) => None,
+    }
+}
+
+/// Whether one of the token's audiences is allowed; no list allows any.
+pub(crate) fn audience_allowed(allowed: &[String], had: &[String]) -> bool {
+    allowed.is_empty()
+        || had.iter().any(|one| {
+            allowed.iter().any(|other| bare_audience(other) == bare_audience(one))
+        })
+}
+
+/// Neither the scheme nor one last slash counts.
+pub(crate) fn bare_audience(audience: &str) -> &str {
+    let bare = audience
+        .strip_prefix("http://")
+        .or_else(|| audience.strip_prefix("https://"))
+        .unwrap_or(audience);
+    bare.strip_suffix('/').unwrap_or(bare)
+}
+
+/// Base64url as abseil reads it: white space is skipped, padding is optional,
+/// unused bits may be anything.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &URL_SAFE,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let dense: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    LENIENT.decode(dense).ok()
+}
+
+/// The valid keys of a set.
+pub(crate) struct Keys(Vec<Key>);
+
+struct Key {
+    kid: String,
+    alg: String,
+    material: Material,
+}
+
+enum Material {
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Ec { curve: Curve, point: Vec<u8> },
+    Oct(Vec<u8>),
+    Ed25519(Vec<u8>),
+    /// Valid for Envoy, but not checked here (a certificate).
+    Opaque,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+/// What checking a signature came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signature {
+    Good,
+    Bad(Status),
+    /// A key or combination that this crate does not check.
+    NotModelled,
+}
+
+impl Keys {
+    /// Invalid keys are skipped; a set without a valid one is an error.
+    pub(crate) fn parse(text: &str) -> Result<Self, Status> {
+        let set: Map<String, Value> =
+            serde_json::from_str(text).map_err(|_| Status::NoValidKey)?;
+        let keys: Vec<_> = match set.get("keys") {
+            Some(Value::Array(keys)) => keys.iter().filter_map(Key::parse).collect(),
+            Some(_) => Vec::new(),
+            None => certificates(&set),
+        };
+        if keys.is_empty() { Err(Status::NoValidKey) } else { Ok(Self(keys)) }
+    }
+
+    /// The key ids, for messages.
+    pub(crate) fn ids(&self) -> Vec<&str> {
+        self.0.iter().map(|key| key.kid.as_str()).collect()
+    }
+
+    /// Whether a key can be meant by the token's `kid` and `alg`.
+    pub(crate) fn has_eligible(&self, jwt: &Jwt) -> bool {
+        self.0.iter().any(|key| key.is_eligible(jwt))
+    }
+
+    /// Tries every key that can be meant.
+    pub(crate) fn verify(&self, jwt: &Jwt) -> Signature {
+        let mut eligible = false;
+        let mut not_modelled = false;
+        for key in self.0.iter().filter(|key| key.is_eligible(jwt)) {
+            eligible = true;
+            match key.verify(jwt) {
+                Signature::Bad(Status::VerificationFails) => {}
+                Signature::NotModelled => not_modelled = true,
+                decided => return decided,
+            }
+        }
+        match (eligible, not_modelled) {
+            (false, _) => Signature::Bad(Status::NoMatchingKey),
+            (true, true) => Signature::NotModelled,
+            (true, false) => Signature::Bad(Status::VerificationFails),
+        }
+    }
+}
+
+impl Key {
+    fn parse(jwk: &Value) -> Option<Self> {
+        let field = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let alg = field("alg").unwrap_or_default();
+        let bytes = |name: &str| field(name).and_then(decode);
+        let material = match field("kty")? {
+            "RSA" => {
+                if !alg.is_empty() && !alg.starts_with("RS") && !alg.starts_with("PS") {
+                    return None;
+                }
+                let e = bytes("e")?;
+                let standard = [&[3][..], &[1, 0, 1][..]];
+                let trimmed = &e[e.iter().take_while(|byte| **byte == 0).count()..];
+                if !standard.contains(&trimmed) {
+                    return None;
+                }
+                Material::Rsa { n: bytes("n")?, e }
+            }
+            "EC" => {
+                let curve = curve(alg, field("crv").unwrap_or_default())?;
+                Material::Ec { curve, point: point(curve, &bytes("x")?, &bytes("y")?)? }
+            }
+            "oct" => {
+                if !alg.is_empty() && !["HS256", "HS384", "HS512"].contains(&alg) {
+                    return None;
+                }
+                Material::Oct(bytes("k").filter(|key| !key.is_empty())?)
+            }
+            "OKP" => {
+                if (!alg.is_empty() && alg != "EdDSA") || field("crv")? != "Ed25519" {
+                    return None;
+                }
+                Material::Ed25519(bytes("x").filter(|key| key.len() == 32)?)
+            }
+            _ => return None,
+        };
+        Some(Self { kid: field("kid").unwrap_or_default().to_owned(), alg: alg.to_owned(), material })
+    }
+
+    /// A key is passed over only if both sides name a different `kid` or `alg`.
+    fn is_eligible(&self, jwt: &Jwt) -> bool {
+        let kid = jwt.kid.is_empty() || self.kid.is_empty() || jwt.kid == self.kid;
+        let alg = self.alg.is_empty() || self.alg == jwt.alg;
+        kid && alg
+    }
+
+    fn verify(&self, jwt: &Jwt) -> Signature {
+        let bad = Signature::Bad(Status::VerificationFails);
+        let message = jwt.signed.as_bytes();
+        let judge = |good: bool| if good { Signature::Good } else { bad };
+        match &self.material {
+            Material::Opaque => Signature::NotModelled,
+            Material::Rsa { n, e } => {
+                let key = signature::RsaPublicKeyComponents { n, e };
+                let small = n.len() < 256;
+                let parameters = match jwt.alg.as_str() {
+                    "RS256" => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+                    "RS512" => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+                    "RS384" | "PS256" | "PS384" | "PS512" if small => return Signature::NotModelled,
+                    "RS384" => &signature::RSA_PKCS1_2048_8192_SHA384,
+                    "PS256" => &signature::RSA_PSS_2048_8192_SHA256,
+                    "PS384" => &signature::RSA_PSS_2048_8192_SHA384,
+                    "PS512" => &signature::RSA_PSS_2048_8192_SHA512,
+                    _ => return bad,
+                };
+                judge(key.verify(parameters, message, &jwt.signature).is_ok())
+            }
+            Material::Ec { curve, point } => {
+                // Envoy takes the hash from the token and the curve from the key.
+                let algorithm = match (curve, jwt.alg.as_str()) {
+                    (Curve::P256, "ES384" | "ES512")
+                    | (Curve::P384, "ES512")
+                    | (Curve::P521, "ES384") => return Signature::NotModelled,
+                    (Curve::P256, _) => &signature::ECDSA_P256_SHA256_FIXED,
+                    (Curve::P384, "ES384") => &signature::ECDSA_P384_SHA384_FIXED,
+                    (Curve::P521, "ES512") => &signature::ECDSA_P521_SHA512_FIXED,
+                    (Curve::P384 | Curve::P521, _) => return Signature::NotModelled,
+                };
+                let key = signature::UnparsedPublicKey::new(algorithm, point);
+                judge(key.verify(message, &jwt.signature).is_ok())
+            }
+            Material::Oct(secret) => {
+                let algorithm = match jwt.alg.as_str() {
+                    "HS384" => hmac::HMAC_SHA384,
+                    "HS512" => hmac::HMAC_SHA512,
+                    _ => hmac::HMAC_SHA256,
+                };
+                let key = hmac::Key::new(algorithm, secret);
+                judge(hmac::verify(&key, message, &jwt.signature).is_ok())
+            }
+            Material::Ed25519(_) if jwt.signature.len() != 64 => {
+                Signature::Bad(Status::Ed25519WrongLength)
+            }
+            Material::Ed25519(key) => {
+                let key = signature::UnparsedPublicKey::new(&signature::ED25519, key);
+                judge(key.verify(message, &jwt.signature).is_ok())
+            }
+        }
+    }
+}
+
+/// The curve that `alg` and `crv` name; without either it is P-256.
+fn curve(alg: &str, crv: &str) -> Option<Curve> {
+    let by_alg = match alg {
+        "" => None,
+        "ES256" => Some(Curve::P256),
+        "ES384" => Some(Curve::P384),
+        "ES512" => Some(Curve::P521),
+        _ => return None,
+    };
+    let by_crv = match crv {
+        "" => None,
+        "P-256" => Some(Curve::P256),
+        "P-384" => Some(Curve::P384),
+        "P-521" => Some(Curve::P521),
+        _ => return None,
+    };
+    match (by_alg, by_crv) {
+        (Some(one), Some(other)) => (one == other).then_some(one),
+        (one, other) => Some(one.or(other).unwrap_or(Curve::P256)),
+    }
+}
+
+/// The uncompressed point, if it lies on the curve.
+fn point(curve: Curve, x: &[u8], y: &[u8]) -> Option<Vec<u8>> {
+    let size: usize = match curve {
+        Curve::P256 => 32,
+        Curve::P384 => 48,
+        Curve::P521 => 66,
+    };
+    let mut point = vec![4];
+    for coordinate in [x, y] {
+        let start = coordinate.iter().take_while(|byte| **byte == 0).count();
+        let digits = &coordinate[start..];
+        point.extend(std::iter::repeat_n(0, size.checked_sub(digits.len())?));
+        point.extend(digits);
+    }
+    let algorithm = match curve {
+        Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED,
+        Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED,
+        Curve::P521 => &signature::ECDSA_P521_SHA512_FIXED,
+    };
+    signature::ParsedPublicKey::new(algorithm, &point).is_ok().then_some(point)
+}
+
+/// Instead of `keys`, a set may hold certificates by key id.
+fn certificates(set: &Map<String, Value>) -> Vec<Key> {
+    let certificate = |value: &Value| {
+        value.as_str().is_some_and(|text| {
+            text.starts_with("-----BEGIN CERTIFICATE-----\n")
+                && text.ends_with("\n-----END CERTIFICATE-----\n")
+        })
+    };
+    if !set.values().all(certificate) {
+        return Vec::new();
+    }
+    set.keys()
+        .map(|kid| Key { kid: kid.clone(), alg: String::new(), material: Material::Opaque })
+        .collect()
+}
