@@ -1,6 +1,7 @@
 //! A Kubernetes cluster as the harness needs it: apply, wait, exec and logs.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -174,6 +175,13 @@ impl Cluster {
             })
     }
 
+    /// The address of a pod.
+    pub async fn pod_address(&self, namespace: &str, pod: &str) -> Result<IpAddr> {
+        let pod = Api::<Pod>::namespaced(self.client.clone(), namespace).get(pod).await?;
+        let address = pod.status.and_then(|status| status.pod_ip).context("a pod without address")?;
+        Ok(address.parse()?)
+    }
+
     /// A Secret, if it is there.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {
         Ok(Api::namespaced(self.client.clone(), namespace).get_opt(name).await?)
@@ -330,7 +338,7 @@ fn describe(object: &DynamicObject) -> String {
 }
 
 fn is_rolled_out(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment.spec.replicas.unwrap_or(1);
     deployment.status.as_ref().is_some_and(|status| {
         status.observed_generation >= deployment.metadata.generation
             && status.updated_replicas == Some(wanted)

@@ -1,10 +1,24 @@
-//! e2e
+//! The harness: brings a mesh up and proves, request by request, who is let
+//! through and which filter decided. The binary is `mesh`.
 
 pub mod case;
+pub mod cli;
+pub mod cluster;
+pub mod doctor;
 pub mod evidence;
 pub mod grant;
+pub mod images;
+pub mod manifest;
+pub mod phases;
 pub mod poll;
 pub mod redact;
 pub mod report;
+pub mod run;
+pub mod secrets;
+pub mod stage;
 pub mod token;
+pub mod tool;
+pub mod trouble;
 pub mod verdict;
+pub mod versions;
+pub mod workspace;

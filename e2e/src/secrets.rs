@@ -4,17 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand;
-use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DynamicObject, ObjectMeta};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::manifest;
+use crate::token::generate_private_key;
 use crate::workspace;
 
 /// The name of the Secret that fills the realm import, in namespace `keycloak`.
@@ -32,7 +31,7 @@ impl RealmSecrets {
     pub fn generate() -> Result<Self> {
         let mut secrets = BTreeMap::new();
         for name in names_in_realm_import()? {
-            let value = if name.ends_with("_PRIVATE_KEY") { private_key()? } else { password()? };
+            let value = if name.ends_with("_PRIVATE_KEY") { generate_private_key()? } else { password()? };
             secrets.insert(name, value);
         }
         Ok(Self(secrets))
@@ -114,12 +113,6 @@ fn names_in_realm_import() -> Result<BTreeSet<String>> {
     }
     ensure!(names.len() > 1, "{}: no ${{NAME}} found", path.display());
     Ok(names)
-}
-
-fn private_key() -> Result<SecretString> {
-    let key = KeyPair::generate(KeySize::Rsa2048).context("cannot make an RSA key")?;
-    let der = key.as_der().context("cannot encode an RSA key")?;
-    Ok(STANDARD.encode(der.as_ref()).into())
 }
 
 fn password() -> Result<SecretString> {

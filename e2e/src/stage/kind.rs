@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use super::kubernetes::{self, KubernetesStage};
+use crate::case::StageName;
 use crate::cluster::Cluster;
 use crate::images;
 use crate::phases::Phases;
@@ -34,7 +35,6 @@ impl Kind {
 
     /// Brings the mesh up in a new cluster, up to where the rules can be applied.
     pub async fn up(&self, phases: &Phases, timeouts: &Timeouts) -> Result<KubernetesStage> {
-        self.refuse_if_there().await?;
         let (_, cluster) = tokio::try_join!(
             phases.time("build service images", images::build_services()),
             async {
@@ -62,7 +62,7 @@ impl Kind {
         phases
             .time("wait for workloads", kubernetes::wait_for_workloads(&cluster, timeouts))
             .await?;
-        KubernetesStage::open("kind", cluster).await
+        KubernetesStage::open(StageName::Kind, cluster).await
     }
 
     /// The mesh in a cluster that stands.
@@ -73,7 +73,7 @@ impl Kind {
                 "bring it up: mesh up",
             ));
         }
-        KubernetesStage::open("kind", self.connect().await?).await
+        KubernetesStage::open(StageName::Kind, self.connect().await?).await
     }
 
     /// Removes the cluster, if it is there. Returns whether it was.
@@ -95,7 +95,8 @@ impl Kind {
         workspace::target_dir().join("mesh").join(&self.name).with_extension("kubeconfig")
     }
 
-    async fn refuse_if_there(&self) -> Result<()> {
+    /// Fails where a cluster of this name is there already.
+    pub async fn refuse_if_there(&self) -> Result<()> {
         if self.exists().await? {
             bail!(Trouble::new(
                 format!("a kind cluster `{}` is already there", self.name),

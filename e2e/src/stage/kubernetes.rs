@@ -1,19 +1,20 @@
 //! A mesh in a Kubernetes cluster: what `kind` and `cluster` have in common.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::{StreamExt, future};
 use kube::core::DynamicObject;
 use token_client::batch;
 use tokio::task::JoinSet;
 
 use super::Stage;
-use crate::case::Profile;
-use crate::cluster::{Caller, Cluster};
-use crate::evidence::AccessRecord;
+use crate::case::{Caller, Profile, StageName};
+use crate::cluster::{self, Cluster};
+use crate::evidence::Evidence;
 use crate::manifest::load_kustomization;
 use crate::poll::{Poll, Step, Timeouts};
 use crate::secrets::{REALM_SECRET, RealmSecrets};
@@ -27,7 +28,8 @@ pub const OUR_NAMESPACES: [&str; 2] = [DEMO, KEYCLOAK];
 /// The workloads whose sidecar's access log is evidence.
 const OBSERVED: [&str; 2] = ["backend", "frontend"];
 /// The workloads that requests leave from; each is `caller-NAME` in the cluster.
-const CALLERS: [&str; 4] = ["token-client", "frontend", "intruder", "outsider"];
+const CALLERS: [Caller; 4] =
+    [Caller::TokenClient, Caller::Frontend, Caller::Intruder, Caller::Outsider];
 
 /// The objects of one folder of manifests.
 pub fn manifests(folder: &str) -> Result<Vec<DynamicObject>> {
@@ -66,9 +68,9 @@ pub async fn apply_apps(cluster: &Cluster) -> Result<()> {
 pub async fn wait_for_workloads(cluster: &Cluster, timeouts: &Timeouts) -> Result<()> {
     let callers = CALLERS.map(|name| format!("caller-{name}"));
     let names = OBSERVED.into_iter().chain(callers.iter().map(String::as_str));
-    let of_demo = names.map(|name| cluster.rollout(DEMO, name, timeouts.rollout));
+    let of_demo = names.map(|name| cluster.rollout(DEMO, name, timeouts.apps_ready));
     future::try_join(
-        cluster.rollout(KEYCLOAK, KEYCLOAK, timeouts.keycloak),
+        cluster.rollout(KEYCLOAK, KEYCLOAK, timeouts.keycloak_ready),
         future::try_join_all(of_demo),
     )
     .await?;
@@ -81,10 +83,10 @@ fn is_namespace(object: &DynamicObject) -> bool {
 
 /// A mesh in a cluster, with a line to each caller and an ear at each proxy.
 pub struct KubernetesStage {
-    name: &'static str,
+    name: StageName,
     cluster: Cluster,
-    callers: BTreeMap<&'static str, (tokio::sync::Mutex<Caller>, String)>,
-    records: Arc<Mutex<HashMap<&'static str, Vec<AccessRecord>>>>,
+    callers: BTreeMap<Caller, (tokio::sync::Mutex<cluster::Caller>, IpAddr)>,
+    evidence: Arc<Mutex<Evidence>>,
     /// Ends with the stage.
     _listeners: JoinSet<()>,
 }
@@ -92,7 +94,7 @@ pub struct KubernetesStage {
 impl KubernetesStage {
     /// Opens a line to each caller of a mesh that stands, and begins to read
     /// the access logs.
-    pub async fn open(name: &'static str, cluster: Cluster) -> Result<Self> {
+    pub async fn open(name: StageName, cluster: Cluster) -> Result<Self> {
         let open_callers = CALLERS.map(async |caller| {
             let pod = cluster.pod(DEMO, &format!("caller-{caller}")).await?;
             let line = cluster.open_caller(DEMO, &pod).await?;
@@ -100,37 +102,37 @@ impl KubernetesStage {
             anyhow::Ok((caller, (tokio::sync::Mutex::new(line), address)))
         });
         let callers = future::try_join_all(open_callers).await?.into_iter().collect();
-        let records = Arc::new(Mutex::new(HashMap::<_, Vec<_>>::new()));
+        let evidence = Arc::new(Mutex::new(Evidence::default()));
         let mut listeners = JoinSet::new();
         for workload in OBSERVED {
             let pod = cluster.pod(DEMO, workload).await?;
             let mut lines = Box::pin(cluster.follow_log(DEMO, &pod, "istio-proxy").await?);
-            let records = records.clone();
+            let evidence = evidence.clone();
             listeners.spawn(async move {
                 while let Some(Ok(line)) = lines.next().await {
-                    if let Some(record) = AccessRecord::parse(&line) {
-                        let mut records = records.lock().expect("lock must be whole");
-                        records.entry(workload).or_default().push(record);
-                    }
+                    evidence.lock().expect("lock must be whole").read([line.as_str()]);
                 }
             });
         }
-        Ok(Self { name, cluster, callers, records, _listeners: listeners })
+        Ok(Self { name, cluster, callers, evidence, _listeners: listeners })
     }
 
     /// Waits until Keycloak's discovery document answers from inside the mesh:
     /// only then may the rules be applied, because istiod reads the keys once.
-    pub async fn wait_for_discovery(&self, issuer: &str, timeouts: &Timeouts) -> Result<()> {
+    pub async fn wait_for_discovery(&self, timeouts: &Timeouts) -> Result<()> {
+        let issuer = crate::run::issuer("myrealm");
         let url = format!("{issuer}/.well-known/openid-configuration");
-        Poll::new(format!("discovery at {url}"), timeouts.keycloak)
+        Poll::new(format!("discovery at {url}"), timeouts.discovery)
             .until(async || {
                 let request = batch::Request::get("discovery", &url);
-                let answers = self.ask("token-client", &[request]).await?;
+                let answers = self.ask(Caller::TokenClient, &[request]).await?;
                 let answer = answers.values().next().context("no answer")?;
-                Ok(match (answer.status, &answer.error) {
-                    (Some(200), _) => Step::Done(()),
-                    (Some(status), _) => Step::NotYet(format!("status {status}")),
-                    (None, error) => Step::NotYet(error.clone().unwrap_or_default()),
+                Ok(match &answer.outcome {
+                    batch::Outcome::Response(response) if response.status == 200 => Step::Done(()),
+                    batch::Outcome::Response(response) => {
+                        Step::NotYet(format!("status {}", response.status))
+                    }
+                    batch::Outcome::Failure { error } => Step::NotYet(error.clone()),
                 })
             })
             .await
@@ -138,8 +140,12 @@ impl KubernetesStage {
 }
 
 impl Stage for KubernetesStage {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> StageName {
         self.name
+    }
+
+    fn versions(&self) -> BTreeMap<String, String> {
+        crate::run::kubernetes_versions()
     }
 
     async fn secrets(&self) -> Result<RealmSecrets> {
@@ -153,7 +159,7 @@ impl Stage for KubernetesStage {
         let stock = manifests("policy/stock")?;
         let all = manifests("policy")?;
         match profile {
-            Profile::Standard => self.cluster.apply(&all).await,
+            Profile::Full => self.cluster.apply(&all).await,
             Profile::Stock => {
                 self.cluster.apply(&stock).await?;
                 let extras: Vec<_> = all.into_iter().filter(|o| !stock.contains(o)).collect();
@@ -164,23 +170,20 @@ impl Stage for KubernetesStage {
 
     async fn ask(
         &self,
-        caller: &str,
+        caller: Caller,
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>> {
-        let Some((line, _)) = self.callers.get(caller) else {
-            bail!("there is no caller `{caller}`; there are {}", CALLERS.join(", "));
-        };
+        let (line, _) = self.callers.get(&caller).context("no such caller")?;
         line.lock().await.ask(requests).await.with_context(|| format!("caller {caller}"))
     }
 
-    fn records(&self, workload: &str) -> Vec<AccessRecord> {
-        let records = self.records.lock().expect("lock must be whole");
-        records.get(workload).cloned().unwrap_or_default()
+    fn evidence(&self) -> Evidence {
+        self.evidence.lock().expect("lock must be whole").clone()
     }
 
-    async fn address_of(&self, caller: &str) -> Result<String> {
-        let (_, address) = self.callers.get(caller).context("no such caller")?;
-        Ok(address.clone())
+    fn address_of(&self, caller: Caller) -> Result<IpAddr> {
+        let (_, address) = self.callers.get(&caller).context("no such caller")?;
+        Ok(*address)
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

@@ -3,14 +3,15 @@
 pub mod kind;
 pub mod kubernetes;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::Result;
 use token_client::batch;
 
-use crate::case::Profile;
-use crate::evidence::AccessRecord;
+use crate::case::{Caller, Profile, StageName};
+use crate::evidence::Evidence;
 use crate::secrets::RealmSecrets;
 
 /// A mesh that stands and can be asked.
@@ -20,7 +21,10 @@ use crate::secrets::RealmSecrets;
 #[allow(async_fn_in_trait)] // used with static dispatch on one thread's tasks only
 pub trait Stage {
     /// The stage's name in reports and in a case's `skip`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> StageName;
+
+    /// What takes part, with its version.
+    fn versions(&self) -> BTreeMap<String, String>;
 
     /// The realm's keys and secrets, as they were made at set-up.
     async fn secrets(&self) -> Result<RealmSecrets>;
@@ -33,17 +37,17 @@ pub trait Stage {
     /// returns the answers by request id.
     async fn ask(
         &self,
-        caller: &str,
+        caller: Caller,
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>>;
 
-    /// What the proxy in front of a workload has recorded since the stage was
-    /// opened, oldest first.
-    fn records(&self, workload: &str) -> Vec<AccessRecord>;
+    /// What the proxies in front of the workloads have recorded since the
+    /// stage was opened.
+    fn evidence(&self) -> Evidence;
 
-    /// The address a caller's requests come from, where requests without an
-    /// identity have to be told apart by it.
-    async fn address_of(&self, caller: &str) -> Result<String>;
+    /// The address a caller's requests come from: how a refused connection,
+    /// which has no request id, is known.
+    fn address_of(&self, caller: Caller) -> Result<IpAddr>;
 
     /// Writes what helps to understand a failure into a folder, redacted.
     async fn dump(&self, folder: &Path) -> Result<()>;

@@ -1,0 +1,287 @@
+//! The command line of `mesh`.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::case::{Profile, StageName};
+use crate::cluster::Cluster;
+use crate::doctor;
+use crate::manifest;
+use crate::phases::Phases;
+use crate::poll::Timeouts;
+use crate::report::Run;
+use crate::run;
+use crate::secrets::RealmSecrets;
+use crate::stage::Stage;
+use crate::stage::kind::Kind;
+use crate::stage::kubernetes::{self, KubernetesStage};
+use crate::trouble::Trouble;
+
+/// Brings a mesh of Istio and Keycloak up and proves, request by request, who
+/// is let through to a service and which filter decided.
+///
+/// Exit codes: 0 all as expected; 1 a verdict differs; 2 the machine or the
+/// mesh is not ready, with the fix.
+#[derive(Debug, Parser)]
+#[command(name = "mesh", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Mesh up, the whole table under both profiles, mesh down again
+    E2e {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        ask: Ask,
+        /// Leave the mesh standing at the end
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Bring the mesh up and leave it standing
+    Up {
+        #[command(flatten)]
+        place: Place,
+        /// Leave what is there when something fails
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Ask a mesh that stands every case of the table
+    Verify {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        ask: Ask,
+        /// The rules that are expected to be in force
+        #[arg(long, value_enum, default_value_t)]
+        profile: Profile,
+    },
+    /// Remove what `up` made, and nothing else
+    Down {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say what this machine lacks, each with the command that fixes it
+    Doctor,
+    /// Print new realm keys and secrets as Kubernetes Secrets, for `kubectl apply -f -`
+    Secrets,
+}
+
+/// Where the mesh runs.
+#[derive(Debug, Args)]
+struct Place {
+    /// Where the mesh runs
+    #[arg(long, value_enum, default_value_t = StageName::Kind, conflicts_with = "context")]
+    stage: StageName,
+    /// Name of the kind cluster
+    #[arg(long, default_value = "mesh-oidc", conflicts_with = "context")]
+    name: String,
+    /// Use an existing cluster that has Istio, through this context of the
+    /// kubeconfig; only namespaces that `up` makes there are touched
+    #[arg(long)]
+    context: Option<String>,
+}
+
+/// What to ask and how to report.
+#[derive(Debug, Args)]
+struct Ask {
+    /// Only cases whose name contains this, or matches it as a glob; their
+    /// positive controls come along
+    #[arg(long)]
+    filter: Vec<String>,
+    /// How to print the result on standard output
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// The form of the result on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// report.json
+    Json,
+}
+
+impl Cli {
+    /// Runs the command. Errors mean exit code 2.
+    pub async fn run(self) -> Result<ExitCode> {
+        match self.command {
+            Command::E2e { place, ask, keep } => e2e(&place, &ask, keep).await,
+            Command::Up { place, keep } => up(&place, keep).await,
+            Command::Verify { place, ask, profile } => {
+                let phases = Phases::default();
+                interruptible(async {
+                    let stage = place.open().await?;
+                    let run = ask.verify(&stage, profile, &phases).await?;
+                    Ok(exit(&[run]))
+                })
+                .await
+            }
+            Command::Down { place } => down(&place).await,
+            Command::Doctor => say_what_is_missing().await,
+            Command::Secrets => {
+                print!("{}", manifest::to_yaml(&RealmSecrets::generate()?.objects()?));
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+}
+
+impl Ask {
+    async fn verify(&self, stage: &impl Stage, profile: Profile, phases: &Phases) -> Result<Run> {
+        let run =
+            run::verify(stage, profile, &self.filter, phases, &Timeouts::default()).await?;
+        run::show(&run, self.output == Output::Json)?;
+        Ok(run)
+    }
+}
+
+impl Place {
+    async fn open(&self) -> Result<KubernetesStage> {
+        match &self.context {
+            Some(context) => {
+                KubernetesStage::open(StageName::Cluster, Cluster::connect(None, context).await?).await
+            }
+            None => Kind::new(&self.name).open().await,
+        }
+    }
+
+    /// From nothing to a mesh with the rules in force.
+    async fn up(&self, phases: &Phases) -> Result<KubernetesStage> {
+        let timeouts = Timeouts::default();
+        let stage = match &self.context {
+            Some(context) => {
+                let cluster = Cluster::connect(None, context).await?;
+                cluster.version().await?;
+                kubernetes::apply_keycloak(&cluster).await?;
+                kubernetes::apply_apps(&cluster).await?;
+                let ready = kubernetes::wait_for_workloads(&cluster, &timeouts);
+                phases.time("wait for workloads", ready).await?;
+                KubernetesStage::open(StageName::Cluster, cluster).await?
+            }
+            None => Kind::new(&self.name).up(phases, &timeouts).await?,
+        };
+        phases.time("wait for discovery", stage.wait_for_discovery(&timeouts)).await?;
+        run::put_in_force(&stage, Profile::Full, phases, &timeouts).await?;
+        Ok(stage)
+    }
+
+    /// Fails before anything is touched where `up` cannot work.
+    async fn check(&self) -> Result<()> {
+        if self.context.is_some() {
+            return Ok(());
+        }
+        doctor::require(doctor::kind_stage().await).await?;
+        Kind::new(&self.name).refuse_if_there().await
+    }
+
+    /// Removes what `up` made; says what that was.
+    async fn down(&self) -> Result<String> {
+        if let Some(context) = &self.context {
+            let cluster = Cluster::connect(None, context).await?;
+            let gone = cluster
+                .delete_our_namespaces(
+                    &kubernetes::OUR_NAMESPACES,
+                    Timeouts::default().namespace_gone,
+                )
+                .await?;
+            return Ok(if gone.is_empty() {
+                "nothing of ours is there".to_owned()
+            } else {
+                format!("removed namespaces {}", gone.join(", "))
+            });
+        }
+        let there = Kind::new(&self.name).down().await?;
+        Ok(format!(
+            "kind cluster `{}` {}",
+            self.name,
+            if there { "removed" } else { "is not there" }
+        ))
+    }
+}
+
+async fn e2e(place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
+    let phases = Phases::default();
+    place.check().await?;
+    let outcome = interruptible(async {
+        let stage = place.up(&phases).await?;
+        let full = ask.verify(&stage, Profile::Full, &phases).await?;
+        run::put_in_force(&stage, Profile::Stock, &phases, &Timeouts::default()).await?;
+        let stock = ask.verify(&stage, Profile::Stock, &phases).await?;
+        if keep {
+            run::put_in_force(&stage, Profile::Full, &phases, &Timeouts::default()).await?;
+        }
+        Ok(exit(&[full, stock]))
+    })
+    .await;
+    if keep {
+        hint_at_standing_mesh(place);
+    } else {
+        eprintln!("{}", place.down().await?);
+    }
+    outcome
+}
+
+async fn up(place: &Place, keep: bool) -> Result<ExitCode> {
+    let phases = Phases::default();
+    place.check().await?;
+    let outcome = interruptible(async { place.up(&phases).await.map(drop) }).await;
+    if outcome.is_ok() || keep {
+        hint_at_standing_mesh(place);
+    } else {
+        eprintln!("{}", place.down().await?);
+    }
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn down(place: &Place) -> Result<ExitCode> {
+    println!("{}", place.down().await?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hint_at_standing_mesh(place: &Place) {
+    if place.context.is_none() {
+        let kubeconfig = Kind::new(&place.name).kubeconfig();
+        eprintln!("the mesh stands: export KUBECONFIG={}", kubeconfig.display());
+    }
+}
+
+async fn say_what_is_missing() -> Result<ExitCode> {
+    let checks = doctor::kind_stage().await;
+    for check in &checks {
+        match &check.found {
+            Ok(found) => println!("ok       {:<14} {found}", check.need),
+            Err(trouble) => {
+                println!("missing  {:<14} {}", check.need, trouble.what());
+                println!("         {:<14} fix: {}", "", trouble.fix());
+            }
+        }
+    }
+    Ok(if checks.iter().all(|check| check.found.is_ok()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
+}
+
+fn exit(runs: &[Run]) -> ExitCode {
+    ExitCode::from(u8::from(!runs.iter().all(Run::succeeded)))
+}
+
+/// Runs until done, or until Ctrl-C or SIGTERM: then the work is dropped,
+/// with every program it started, and the caller can clear up.
+async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => bail!(Trouble::new("interrupted", "run it again")),
+        _ = terminate.recv() => bail!(Trouble::new("terminated", "run it again")),
+    }
+}
