@@ -1,5 +1,8 @@
 //! What Istio's request-level security resources mean.
 mod attribute;
+mod decide;
+mod explain;
+pub mod findings;
 mod jwt;
 mod matcher;
 mod normalize;
@@ -13,6 +16,11 @@ mod translate;
 pub mod types;
 mod validate;
 
+pub use decide::{Compiled, Decision};
+pub use explain::{
+    Change, Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Style, Verdict, explain,
+};
+pub use findings::Finding;
 pub use parse::{Diagnostic, InvalidManifests, Manifests, Meta, Other, Pods, Resource, Service, ServicePort};
 pub use request::{Claims, Identity, Peer, Request, Token};
 pub use select::{Mesh, PathNormalization, Workload};

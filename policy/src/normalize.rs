@@ -5,12 +5,24 @@ use std::borrow::Cow;
 
 use crate::select::PathNormalization;
 
-/// The path as the filters see it, with its query; `None` if Envoy answers 400.
-pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Option<Cow<'_, str>> {
-    // Envoy drops a fragment before anything else.
-    let path = path.split('#').next().unwrap_or(path);
+/// `response_code_details` of a path that Envoy answers with 400.
+pub(crate) type Refusal = &'static str;
+
+/// A path that is no path to begin with.
+const NO_PATH: Refusal = "http1.codec_error";
+/// A path that cannot be brought into its normal form.
+const NOT_NORMAL: Refusal = "path_normalization_failed";
+
+/// The path as the filters see it, with its query.
+pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Result<Cow<'_, str>, Refusal> {
+    if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(NO_PATH);
+    }
+    if path.contains('#') {
+        return Err(NOT_NORMAL);
+    }
     if mode == PathNormalization::None || is_plain(path) {
-        return Some(Cow::Borrowed(path));
+        return Ok(Cow::Borrowed(path));
     }
     let (path, query) = match path.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -24,7 +36,7 @@ pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Option<Cow<'_, s
     if matches!(mode, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes) {
         text = merge_slashes(&text);
     }
-    Some(Cow::Owned(match query {
+    Ok(Cow::Owned(match query {
         Some(query) => format!("{text}?{query}"),
         None => text,
     }))
@@ -33,10 +45,9 @@ pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Option<Cow<'_, s
 /// Nothing in it that normalization could change.
 fn is_plain(path: &str) -> bool {
     let path = path.split('?').next().unwrap_or(path);
-    path.starts_with('/')
-        && !path.contains("/.")
+    !path.contains("/.")
         && !path.contains("//")
-        && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\%\"<>`{}|^".contains(&byte))
+        && !path.bytes().any(|byte| b"\\%\"<>`{}|^".contains(&byte))
 }
 
 fn unescape_slashes(path: &str) -> String {
@@ -58,30 +69,37 @@ fn merge_slashes(path: &str) -> String {
 }
 
 /// Dot segments, backslashes and escapes of unreserved characters.
-fn resolve(path: &str) -> Option<String> {
-    let path = decode_unreserved(&path.replace('\\', "/"))?;
-    let mut segments: Vec<&str> = Vec::new();
-    let mut parts = path.strip_prefix('/')?.split('/').peekable();
+fn resolve(path: &str) -> Result<String, Refusal> {
+    let path = path.replace('\\', "/");
+    let mut segments: Vec<String> = Vec::new();
+    let mut parts = path[1..].split('/').peekable();
     while let Some(part) = parts.next() {
         let last = parts.peek().is_none();
-        match part {
-            "." if last => segments.push(""),
-            "." => {}
-            ".." => {
-                segments.pop();
+        let decoded = decode_unreserved(part)?;
+        // Envoy takes `..;a=b` for `..`, but only if the dots are not escaped.
+        let dots = if part.starts_with('.') && !part.contains('%') {
+            decoded.split(';').next().unwrap_or_default()
+        } else {
+            &decoded
+        };
+        match dots {
+            "." | ".." => {
+                if dots == ".." {
+                    segments.pop();
+                }
                 if last {
-                    segments.push("");
+                    segments.push(String::new());
                 }
             }
-            _ => segments.push(part),
+            _ => segments.push(decoded),
         }
     }
-    Some(format!("/{}", segments.join("/")))
+    Ok(format!("/{}", segments.join("/")))
 }
 
 /// Other escapes stay as they are; a zero byte is refused. Characters that may
 /// not stand in a path are escaped.
-fn decode_unreserved(path: &str) -> Option<String> {
+fn decode_unreserved(path: &str) -> Result<String, Refusal> {
     let bytes = path.as_bytes();
     let mut text = String::with_capacity(path.len());
     let mut at = 0;
@@ -93,7 +111,7 @@ fn decode_unreserved(path: &str) -> Option<String> {
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match value {
-            Some(0) => return None,
+            Some(0) => return Err(NOT_NORMAL),
             Some(value) if value.is_ascii_alphanumeric() || b"-._~".contains(&value) => {
                 text.push(char::from(value));
                 at += 3;
@@ -103,16 +121,17 @@ fn decode_unreserved(path: &str) -> Option<String> {
                 at += 3;
             }
             None => {
-                if byte.is_ascii_graphic() && !b"\"<>`{}|^".contains(&byte) {
-                    text.push(char::from(byte));
+                if b"\"<>`{}|^".contains(&byte) {
+                    text.push('%');
+                    text.push_str(&format!("{byte:02X}"));
                 } else {
-                    text.push_str(&format!("%{byte:02X}"));
+                    text.push(char::from(byte));
                 }
                 at += 1;
             }
         }
     }
-    Some(text)
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -121,7 +140,7 @@ mod tests {
 
     fn check(mode: PathNormalization, cases: &[(&str, &str)]) {
         for (sent, seen) in cases {
-            assert_eq!(normalize(sent, mode).as_deref(), Some(*seen), "{sent} under {mode:?}");
+            assert_eq!(normalize(sent, mode).as_deref(), Ok(*seen), "{sent} under {mode:?}");
         }
     }
 
@@ -129,7 +148,7 @@ mod tests {
     fn without_normalization_a_path_stays_as_it_is() {
         check(
             PathNormalization::None,
-            &[("/app/../admin", "/app/../admin"), ("/app%2f/", "/app%2f/"), ("/app#foo", "/app")],
+            &[("/app/../admin", "/app/../admin"), ("/app%2f/", "/app%2f/")],
         );
     }
 
@@ -188,7 +207,28 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_zero_byte_is_refused() {
-        assert_eq!(normalize("/admin%00", PathNormalization::Base), None);
+    fn a_path_parameter_does_not_hide_a_dot_segment() {
+        check(
+            PathNormalization::Base,
+            &[("/..;/admin", "/admin"), ("/a;b/..;x/c", "/c"), ("/%2e%2e;/x", "/..;/x"), ("/a/.;", "/a/")],
+        );
+    }
+
+    #[test]
+    fn characters_that_may_not_stand_in_a_path_are_escaped() {
+        check(PathNormalization::Base, &[("/a|b", "/a%7Cb"), ("/a{b}", "/a%7Bb%7D"), ("/%zz", "/%zz")]);
+    }
+
+    #[test]
+    fn a_zero_byte_or_a_fragment_is_refused() {
+        let refused = Err("path_normalization_failed");
+        assert_eq!(normalize("/admin%00", PathNormalization::Base), refused);
+        assert_eq!(normalize("/a#b", PathNormalization::Base), refused);
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused_before_that() {
+        assert_eq!(normalize("x", PathNormalization::Base), Err("http1.codec_error"));
+        assert_eq!(normalize("/\u{e9}", PathNormalization::Base), Err("http1.codec_error"));
     }
 }

@@ -62,6 +62,10 @@ impl Condition {
 }
 
 impl CompiledRule {
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.permissions.iter().chain(&self.principals).flatten()
+    }
+
     pub(crate) fn test(&self, request: &Request, claims: &Claims) -> Tri {
         if self.index.is_none() {
             return Tri::No;
@@ -82,25 +86,29 @@ impl CompiledRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Match<'a> {
     pub(crate) holds: Tri,
-    /// The first policy that matches, or that might.
+    /// The rule that matches, or the only one that may; `None` if it could be
+    /// more than one.
     pub(crate) name: Option<&'a str>,
 }
 
 /// Looks for the first matching rule.
 pub(crate) fn first_match<'a>(rules: &'a Policies, request: &Request, claims: &Claims) -> Match<'a> {
-    let mut open = None;
+    let mut open: Option<&str> = None;
+    let mut several = false;
     for (name, rule) in rules {
         match rule.test(request, claims) {
             // An earlier rule that may match hides which one it will be.
-            Tri::Yes if open.is_some() => return Match { holds: Tri::Yes, name: None },
-            Tri::Yes => return Match { holds: Tri::Yes, name: Some(name) },
-            Tri::Unknown => open = open.or(Some(name.as_str())),
+            Tri::Yes => return Match { holds: Tri::Yes, name: open.is_none().then_some(name) },
+            Tri::Unknown => {
+                several = open.is_some();
+                open = open.or(Some(name));
+            }
             Tri::No => {}
         }
     }
     match open {
-        Some(name) => Match { holds: Tri::Unknown, name: Some(name) },
         None => Match { holds: Tri::No, name: None },
+        Some(name) => Match { holds: Tri::Unknown, name: (!several).then_some(name) },
     }
 }
 

@@ -1,0 +1,84 @@
+//! Many decisions from policies compiled once.
+
+use std::borrow::Cow;
+
+use crate::matcher::Tri;
+use crate::normalize::normalize;
+use crate::parse::Manifests;
+use crate::rbac::{self, Policies, Rbac};
+use crate::request::{Claims, Request};
+use crate::select::{Mesh, PathNormalization, Workload};
+use crate::types::Action;
+
+/// A workload's enforced DENY and ALLOW rules, ready to be asked many times.
+///
+/// It decides as the RBAC filters do, after the token was verified: signatures
+/// are [`explain`](crate::explain)'s business.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    deny: Option<Policies>,
+    allow: Option<Policies>,
+    normalization: PathNormalization,
+}
+
+/// What the RBAC filters answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// Let through.
+    Allowed,
+    /// Refused with 403; by the named DENY rule, or because no ALLOW rule matches.
+    Denied(Option<&'a str>),
+    /// The path has no normal form: Envoy answers 400.
+    BadPath,
+    /// It depends on an input that was not given.
+    Unknown,
+}
+
+impl Compiled {
+    /// Compiles the policies that apply to a workload. AUDIT policies and dry
+    /// runs decide nothing; CUSTOM policies are left out, see
+    /// [`Explanation`](crate::Explanation) for what they do.
+    pub fn new(mesh: &Mesh, manifests: &Manifests, workload: &Workload) -> Self {
+        let effective = mesh.effective(manifests, workload);
+        let build = |action| rbac::build(mesh, &effective.policies, action, false);
+        let rules = |rbac: Option<Rbac>| rbac.and_then(|rbac| rbac.rules);
+        Self {
+            deny: rules(build(Action::Deny)),
+            allow: rules(build(Action::Allow)),
+            normalization: mesh.path_normalization,
+        }
+    }
+
+    /// Decides about one request with its verified claims.
+    pub fn decide(&self, request: &Request, claims: &Claims) -> Decision<'_> {
+        let path = request.path.as_deref().map(|path| normalize(path, self.normalization));
+        let normal;
+        let request = match path {
+            Some(Err(_)) => return Decision::BadPath,
+            Some(Ok(Cow::Owned(path))) => {
+                normal = Request { path: Some(path), ..request.clone() };
+                &normal
+            }
+            Some(Ok(Cow::Borrowed(_))) | None => request,
+        };
+
+        let mut open = false;
+        if let Some(deny) = &self.deny {
+            let found = rbac::first_match(deny, request, claims);
+            match found.holds {
+                Tri::Yes => return Decision::Denied(found.name),
+                Tri::Unknown => open = true,
+                Tri::No => {}
+            }
+        }
+        if let Some(allow) = &self.allow {
+            match rbac::first_match(allow, request, claims).holds {
+                Tri::Yes => {}
+                Tri::Unknown => open = true,
+                Tri::No if open => return Decision::Unknown,
+                Tri::No => return Decision::Denied(None),
+            }
+        }
+        if open { Decision::Unknown } else { Decision::Allowed }
+    }
+}
