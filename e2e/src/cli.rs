@@ -1,4 +1,8 @@
 //! The command line of `mesh`.
+#![expect(
+    clippy::large_futures,
+    reason = "one a process: where it lies matters to nobody"
+)]
 
 use std::process::ExitCode;
 
@@ -115,7 +119,11 @@ impl Cli {
         match self.command {
             Command::E2e { place, ask, keep } => e2e(&place, &ask, keep).await,
             Command::Up { place, keep } => up(&place, keep).await,
-            Command::Verify { place, ask, profile } => {
+            Command::Verify {
+                place,
+                ask,
+                profile,
+            } => {
                 let phases = Phases::default();
                 interruptible(async {
                     let stage = place.open().await?;
@@ -127,7 +135,10 @@ impl Cli {
             Command::Down { place } => down(&place).await,
             Command::Doctor => say_what_is_missing().await,
             Command::Secrets => {
-                print!("{}", manifest::to_yaml(&RealmSecrets::generate()?.objects()?));
+                print!(
+                    "{}",
+                    manifest::to_yaml(&RealmSecrets::generate()?.objects()?)
+                );
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -136,8 +147,7 @@ impl Cli {
 
 impl Ask {
     async fn verify(&self, stage: &impl Stage, profile: Profile, phases: &Phases) -> Result<Run> {
-        let run =
-            run::verify(stage, profile, &self.filter, phases, &Timeouts::default()).await?;
+        let run = run::verify(stage, profile, &self.filter, phases, &Timeouts::default()).await?;
         run::show(&run, self.output == Output::Json)?;
         Ok(run)
     }
@@ -147,7 +157,8 @@ impl Place {
     async fn open(&self) -> Result<KubernetesStage> {
         match &self.context {
             Some(context) => {
-                KubernetesStage::open(StageName::Cluster, Cluster::connect(None, context).await?).await
+                KubernetesStage::open(StageName::Cluster, Cluster::connect(None, context).await?)
+                    .await
             }
             None => Kind::new(&self.name).open().await,
         }
@@ -168,7 +179,9 @@ impl Place {
             }
             None => Kind::new(&self.name).up(phases, &timeouts).await?,
         };
-        phases.time("wait for discovery", stage.wait_for_discovery(&timeouts)).await?;
+        phases
+            .time("wait for discovery", stage.wait_for_discovery(&timeouts))
+            .await?;
         run::put_in_force(&stage, Profile::Full, phases, &timeouts).await?;
         Ok(stage)
     }
@@ -178,7 +191,7 @@ impl Place {
         if self.context.is_some() {
             return Ok(());
         }
-        doctor::require(doctor::kind_stage().await).await?;
+        doctor::require(doctor::kind_stage().await)?;
         Kind::new(&self.name).refuse_if_there().await
     }
 
@@ -249,7 +262,10 @@ async fn down(place: &Place) -> Result<ExitCode> {
 fn hint_at_standing_mesh(place: &Place) {
     if place.context.is_none() {
         let kubeconfig = Kind::new(&place.name).kubeconfig();
-        eprintln!("the mesh stands: export KUBECONFIG={}", kubeconfig.display());
+        eprintln!(
+            "the mesh stands: export KUBECONFIG={}",
+            kubeconfig.display()
+        );
     }
 }
 

@@ -42,16 +42,30 @@ impl Cluster {
             None => Kubeconfig::read(),
         }
         .context("the kubeconfig cannot be read")?;
-        if !kubeconfig.contexts.iter().any(|known| known.name == context) {
-            let known: Vec<_> = kubeconfig.contexts.iter().map(|c| c.name.as_str()).collect();
+        if !kubeconfig
+            .contexts
+            .iter()
+            .any(|known| known.name == context)
+        {
+            let known: Vec<_> = kubeconfig
+                .contexts
+                .iter()
+                .map(|c| c.name.as_str())
+                .collect();
             bail!(Trouble::new(
                 format!("the kubeconfig has no context `{context}`"),
                 format!("name one of: {}", known.join(", ")),
             ));
         }
-        let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
+        let options = KubeConfigOptions {
+            context: Some(context.to_owned()),
+            ..Default::default()
+        };
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        Ok(Self { client: Client::try_from(config)?, resources: Mutex::default() })
+        Ok(Self {
+            client: Client::try_from(config)?,
+            resources: Mutex::default(),
+        })
     }
 
     /// The server's version; fails where there is no answer.
@@ -69,11 +83,17 @@ impl Cluster {
     pub async fn apply(&self, objects: &[DynamicObject]) -> Result<()> {
         for object in objects {
             let mut object = object.clone();
-            object.labels_mut().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
+            object
+                .labels_mut()
+                .insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
             let name = object.name_any();
             self.api(&object)
                 .await?
-                .patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&object))
+                .patch(
+                    &name,
+                    &PatchParams::apply(FIELD_MANAGER).force(),
+                    &Patch::Apply(&object),
+                )
                 .await
                 .with_context(|| format!("cannot apply {}", describe(&object)))?;
         }
@@ -83,8 +103,11 @@ impl Cluster {
     /// Deletes objects; those that are not there are no error.
     pub async fn delete(&self, objects: &[DynamicObject]) -> Result<()> {
         for object in objects {
-            let deleted =
-                self.api(object).await?.delete(&object.name_any(), &DeleteParams::default()).await;
+            let deleted = self
+                .api(object)
+                .await?
+                .delete(&object.name_any(), &DeleteParams::default())
+                .await;
             not_found_is_fine(deleted.map(drop))
                 .with_context(|| format!("cannot delete {}", describe(object)))?;
         }
@@ -93,7 +116,10 @@ impl Cluster {
 
     /// Refuses a namespace that somebody else made.
     pub async fn check_namespace_is_ours(&self, name: &str) -> Result<()> {
-        match Api::<Namespace>::all(self.client.clone()).get_opt(name).await? {
+        match Api::<Namespace>::all(self.client.clone())
+            .get_opt(name)
+            .await?
+        {
             Some(found) if !is_ours(&found) => bail!(Trouble::new(
                 format!("namespace `{name}` is there and was not made by `mesh up`"),
                 "use another cluster, or move what is in that namespace",
@@ -104,7 +130,11 @@ impl Cluster {
 
     /// Deletes those of the namespaces that `up` made, and waits until they
     /// are gone. Returns their names.
-    pub async fn delete_our_namespaces(&self, names: &[&str], wait: Duration) -> Result<Vec<String>> {
+    pub async fn delete_our_namespaces(
+        &self,
+        names: &[&str],
+        wait: Duration,
+    ) -> Result<Vec<String>> {
         let api = Api::<Namespace>::all(self.client.clone());
         let mut deleted = Vec::new();
         for name in names {
@@ -163,7 +193,9 @@ impl Cluster {
     /// A running, ready pod with the label `app=APP`.
     pub async fn pod(&self, namespace: &str, app: &str) -> Result<String> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let pods = api.list(&ListParams::default().labels(&format!("app={app}"))).await?;
+        let pods = api
+            .list(&ListParams::default().labels(&format!("app={app}")))
+            .await?;
         pods.into_iter()
             .find(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod))
             .map(|pod| pod.name_any())
@@ -177,20 +209,30 @@ impl Cluster {
 
     /// The address of a pod.
     pub async fn pod_address(&self, namespace: &str, pod: &str) -> Result<IpAddr> {
-        let pod = Api::<Pod>::namespaced(self.client.clone(), namespace).get(pod).await?;
-        let address = pod.status.and_then(|status| status.pod_ip).context("a pod without address")?;
+        let pod = Api::<Pod>::namespaced(self.client.clone(), namespace)
+            .get(pod)
+            .await?;
+        let address = pod
+            .status
+            .and_then(|status| status.pod_ip)
+            .context("a pod without address")?;
         Ok(address.parse()?)
     }
 
     /// A Secret, if it is there.
     pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {
-        Ok(Api::namespaced(self.client.clone(), namespace).get_opt(name).await?)
+        Ok(Api::namespaced(self.client.clone(), namespace)
+            .get_opt(name)
+            .await?)
     }
 
     /// Starts `token-client call --batch` in a pod and holds the line to it.
     pub async fn open_caller(&self, namespace: &str, pod: &str) -> Result<Caller> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let attach = AttachParams::default().container("caller").stdin(true).stderr(false);
+        let attach = AttachParams::default()
+            .container("caller")
+            .stdin(true)
+            .stderr(false);
         let mut process = api
             .exec(pod, ["/token-client", "call", "--batch"], &attach)
             .await
@@ -228,7 +270,10 @@ impl Cluster {
         for namespace in namespaces {
             let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
             let list = pods.list(&ListParams::default()).await?;
-            write_redacted(&folder.join(format!("{namespace}-pods.json")), &pretty(&list.items)?)?;
+            write_redacted(
+                &folder.join(format!("{namespace}-pods.json")),
+                &pretty(&list.items)?,
+            )?;
             let events = Api::<k8s_openapi::api::core::v1::Event>::namespaced(
                 self.client.clone(),
                 namespace,
@@ -263,19 +308,32 @@ impl Cluster {
     async fn api(&self, object: &DynamicObject) -> Result<Api<DynamicObject>> {
         let types = object.types.as_ref().context("an object without kind")?;
         let gvk = GroupVersionKind::try_from(types)?;
-        let known = self.resources.lock().expect("lock must be whole").get(&gvk).cloned();
+        let known = self
+            .resources
+            .lock()
+            .expect("lock must be whole")
+            .get(&gvk)
+            .cloned();
         let (resource, scope) = if let Some(known) = known {
             known
         } else {
-            let (resource, capabilities) =
-                kube::discovery::pinned_kind(&self.client, &gvk).await.map_err(|error| {
-                    Trouble::new(
-                        format!("the cluster does not know {} {}: {error}", gvk.api_version(), gvk.kind),
-                        "install Istio 1.31 there (istioctl install -f manifests/istio/istio.yaml)",
-                    )
-                })?;
+            let (resource, capabilities) = kube::discovery::pinned_kind(&self.client, &gvk)
+                .await
+                .map_err(|error| {
+                Trouble::new(
+                    format!(
+                        "the cluster does not know {} {}: {error}",
+                        gvk.api_version(),
+                        gvk.kind
+                    ),
+                    "install Istio 1.31 there (istioctl install -f manifests/istio/istio.yaml)",
+                )
+            })?;
             let found = (resource, capabilities.scope);
-            self.resources.lock().expect("lock must be whole").insert(gvk, found.clone());
+            self.resources
+                .lock()
+                .expect("lock must be whole")
+                .insert(gvk, found.clone());
             found
         };
         Ok(match (scope, object.namespace()) {
@@ -298,20 +356,34 @@ pub struct Caller {
 
 impl Caller {
     /// Sends requests, many in flight, and returns their answers by request id.
-    pub async fn ask(&mut self, requests: &[batch::Request]) -> Result<HashMap<String, batch::Answer>> {
+    pub async fn ask(
+        &mut self,
+        requests: &[batch::Request],
+    ) -> Result<HashMap<String, batch::Answer>> {
         let mut lines = Vec::new();
         for request in requests {
             serde_json::to_writer(&mut lines, request)?;
             lines.push(b'\n');
         }
-        self.stdin.write_all(&lines).await.context("the caller's input is closed")?;
+        self.stdin
+            .write_all(&lines)
+            .await
+            .context("the caller's input is closed")?;
         self.stdin.flush().await?;
         let mut answers = HashMap::new();
         while answers.len() < requests.len() {
-            let line = self.answers.next_line().await?.context("the caller ended early")?;
-            let answer: batch::Answer = serde_json::from_str(&line)
-                .with_context(|| format!("the caller answered `{}`", crate::redact::redact(&line)))?;
-            let id = answer.id.clone().context("the caller did not understand a request")?;
+            let line = self
+                .answers
+                .next_line()
+                .await?
+                .context("the caller ended early")?;
+            let answer: batch::Answer = serde_json::from_str(&line).with_context(|| {
+                format!("the caller answered `{}`", crate::redact::redact(&line))
+            })?;
+            let id = answer
+                .id
+                .clone()
+                .context("the caller did not understand a request")?;
             answers.insert(id, answer);
         }
         Ok(answers)
@@ -326,11 +398,17 @@ fn not_found_is_fine(result: kube::Result<()>) -> kube::Result<()> {
 }
 
 fn is_ours(namespace: &Namespace) -> bool {
-    namespace.labels().get(MANAGED_BY).is_some_and(|by| by == FIELD_MANAGER)
+    namespace
+        .labels()
+        .get(MANAGED_BY)
+        .is_some_and(|by| by == FIELD_MANAGER)
 }
 
 fn describe(object: &DynamicObject) -> String {
-    let kind = object.types.as_ref().map_or("object", |types| types.kind.as_str());
+    let kind = object
+        .types
+        .as_ref()
+        .map_or("object", |types| types.kind.as_str());
     match object.namespace() {
         Some(namespace) => format!("{kind} {namespace}/{}", object.name_any()),
         None => format!("{kind} {}", object.name_any()),
@@ -348,8 +426,13 @@ fn is_rolled_out(deployment: &Deployment) -> bool {
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 fn container_statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
@@ -364,12 +447,18 @@ fn waiting_reason(pod: &Pod) -> Option<String> {
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.as_deref().unwrap_or("waiting");
         let message = waiting.message.as_deref().unwrap_or_default();
-        Some(format!("{}: {reason} {message}", status.name).trim_end().to_owned())
+        Some(
+            format!("{}: {reason} {message}", status.name)
+                .trim_end()
+                .to_owned(),
+        )
     })
 }
 
 fn container_names(pod: &Pod) -> Vec<String> {
-    container_statuses(pod).map(|status| status.name.clone()).collect()
+    container_statuses(pod)
+        .map(|status| status.name.clone())
+        .collect()
 }
 
 fn pretty<T: serde::Serialize>(value: &T) -> Result<String> {

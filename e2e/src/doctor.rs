@@ -23,26 +23,52 @@ pub struct Check {
 /// Looks at everything the kind stage needs.
 pub async fn kind_stage() -> Vec<Check> {
     vec![
-        Check { need: "Docker engine", found: docker().await },
-        Check { need: "kind", found: kind().await },
-        Check { need: "istioctl", found: istioctl().await },
-        Check { need: "memory", found: memory(Path::new("/proc/meminfo")) },
-        Check { need: "static libc", found: static_libc() },
+        Check {
+            need: "Docker engine",
+            found: docker().await,
+        },
+        Check {
+            need: "kind",
+            found: kind().await,
+        },
+        Check {
+            need: "istioctl",
+            found: istioctl().await,
+        },
+        Check {
+            need: "memory",
+            found: memory(Path::new("/proc/meminfo")),
+        },
+        Check {
+            need: "static libc",
+            found: static_libc(),
+        },
     ]
 }
 
 /// Fails with every unmet need.
-pub async fn require(checks: Vec<Check>) -> Result<(), Trouble> {
-    let unmet: Vec<_> = checks.into_iter().filter_map(|check| check.found.err()).collect();
+pub fn require(checks: Vec<Check>) -> Result<(), Trouble> {
+    let unmet: Vec<_> = checks
+        .into_iter()
+        .filter_map(|check| check.found.err())
+        .collect();
     match unmet.len() {
         0 => Ok(()),
         1 => Err(unmet.into_iter().next().expect("one is there")),
         n => Err(Trouble::new(
             format!(
                 "{n} needs are not met:\n{}",
-                unmet.iter().map(|t| format!("- {}", t.what())).collect::<Vec<_>>().join("\n")
+                unmet
+                    .iter()
+                    .map(|t| format!("- {}", t.what()))
+                    .collect::<Vec<_>>()
+                    .join("\n")
             ),
-            unmet.iter().map(Trouble::fix).collect::<Vec<_>>().join("\n       "),
+            unmet
+                .iter()
+                .map(Trouble::fix)
+                .collect::<Vec<_>>()
+                .join("\n       "),
         )),
     }
 }
@@ -62,7 +88,10 @@ async fn kind() -> Result<String, Trouble> {
 }
 
 async fn istioctl() -> Result<String, Trouble> {
-    let said = Tool::new("istioctl").args(["version", "--remote=false"]).run().await;
+    let said = Tool::new("istioctl")
+        .args(["version", "--remote=false"])
+        .run()
+        .await;
     expect_version("istioctl", said.ok().as_deref(), &versions().istio)
 }
 
@@ -79,7 +108,10 @@ fn expect_version(program: &str, said: Option<&str>, wanted: &str) -> Result<Str
     if minor(found) == minor(wanted) {
         Ok(found.to_owned())
     } else {
-        Err(Trouble::new(format!("{program} is {found}, and {wanted} is wanted"), fix))
+        Err(Trouble::new(
+            format!("{program} is {found}, and {wanted} is wanted"),
+            fix,
+        ))
     }
 }
 
@@ -120,8 +152,8 @@ fn static_libc() -> Result<String, Trouble> {
 
 #[cfg(test)]
 mod tests {
-    use super::{expect_version, memory, require};
     use super::{Check, Trouble};
+    use super::{expect_version, memory, require};
 
     #[test]
     fn another_patch_of_the_same_minor_will_do() {
@@ -144,10 +176,17 @@ mod tests {
         assert!(error.what().starts_with("1024 MiB"), "{error}");
     }
 
-    #[tokio::test]
-    async fn every_unmet_need_is_named() {
-        let check = |what: &str| Check { need: "x", found: Err(Trouble::new(what, "mend it")) };
-        let error = require(vec![check("no docker"), check("no kind")]).await.unwrap_err();
-        assert!(error.what().contains("no docker") && error.what().contains("no kind"), "{error}");
+    #[test]
+    fn every_unmet_need_is_named() {
+        let check = |what: &str| Check {
+            need: "x",
+            found: Err(Trouble::new(what, "mend it")),
+        };
+        let error = require(vec![check("no docker"), check("no kind")])
+            .unwrap_err();
+        assert!(
+            error.what().contains("no docker") && error.what().contains("no kind"),
+            "{error}"
+        );
     }
 }

@@ -40,7 +40,12 @@ pub async fn build_services() -> Result<()> {
         let context = tempfile::tempdir()?;
         std::fs::copy(binaries.join(service), context.path().join(service))
             .with_context(|| format!("cargo left no binary `{service}`"))?;
-        build(&service_image(service), &workspace::path(service), context.path()).await?;
+        build(
+            &service_image(service),
+            &workspace::path(service),
+            context.path(),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -49,7 +54,12 @@ pub async fn build_services() -> Result<()> {
 pub async fn build_keycloak() -> Result<()> {
     have_or_pull(&versions().images.keycloak).await?;
     let context = tempfile::tempdir()?;
-    build(&keycloak_image(), &workspace::path("manifests/keycloak"), context.path()).await
+    build(
+        &keycloak_image(),
+        &workspace::path("manifests/keycloak"),
+        context.path(),
+    )
+    .await
 }
 
 async fn build(image: &str, recipe: &std::path::Path, context: &std::path::Path) -> Result<()> {
@@ -64,16 +74,26 @@ async fn build(image: &str, recipe: &std::path::Path, context: &std::path::Path)
 
 /// Makes sure that an upstream image is in Docker's store.
 pub async fn have_or_pull(image: &str) -> Result<()> {
-    if Tool::new("docker").args(["image", "inspect", "--format", "{{.Id}}", image]).run().await.is_ok()
+    if Tool::new("docker")
+        .args(["image", "inspect", "--format", "{{.Id}}", image])
+        .run()
+        .await
+        .is_ok()
     {
         return Ok(());
     }
-    Tool::new("docker").args(["pull", "--quiet", image]).run().await.map_err(|error| {
-        Trouble::new(
-            format!("image {image} is not here and cannot be pulled: {error}"),
-            format!("make the registry reachable, or load it: docker load -i IMAGE.tar  ({image})"),
-        )
-    })?;
+    Tool::new("docker")
+        .args(["pull", "--quiet", image])
+        .run()
+        .await
+        .map_err(|error| {
+            Trouble::new(
+                format!("image {image} is not here and cannot be pulled: {error}"),
+                format!(
+                    "make the registry reachable, or load it: docker load -i IMAGE.tar  ({image})"
+                ),
+            )
+        })?;
     Ok(())
 }
 
@@ -81,7 +101,13 @@ pub async fn have_or_pull(image: &str) -> Result<()> {
 /// without Istio's extensions: an image that was pulled has a registry digest.
 pub async fn proxy_is_plain_envoy() -> Result<bool> {
     let digests = Tool::new("docker")
-        .args(["image", "inspect", "--format", "{{len .RepoDigests}}", &versions().images.proxy])
+        .args([
+            "image",
+            "inspect",
+            "--format",
+            "{{len .RepoDigests}}",
+            &versions().images.proxy,
+        ])
         .run()
         .await?;
     Ok(digests.trim() == "0")

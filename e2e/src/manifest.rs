@@ -71,12 +71,17 @@ pub fn to_yaml(objects: &[DynamicObject]) -> String {
 }
 
 fn read(path: &Path) -> Result<String, ManifestError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ManifestError::Read { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| ManifestError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn yaml_error(path: &Path, error: &serde_saphyr::Error) -> ManifestError {
-    ManifestError::Yaml { path: path.to_owned(), message: error.to_string() }
+    ManifestError::Yaml {
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +97,10 @@ mod tests {
             let objects = load_kustomization(&workspace::path("manifests").join(folder)).unwrap();
             assert!(!objects.is_empty(), "{folder} must hold objects");
             for object in objects {
-                assert!(object.types.is_some(), "{folder}: every object must have a kind");
+                assert!(
+                    object.types.is_some(),
+                    "{folder}: every object must have a kind"
+                );
             }
         }
     }
@@ -119,7 +127,10 @@ mod tests {
         let path = dir.path().join("broken.yaml");
         fs::write(&path, "apiVersion: v1\nkind: [\n").unwrap();
         let error = load_file(&path).unwrap_err().to_string();
-        assert!(error.contains("broken.yaml") && error.contains("line"), "{error}");
+        assert!(
+            error.contains("broken.yaml") && error.contains("line"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -128,6 +139,9 @@ mod tests {
         let text = "resources: []\nnamePrefix: x-\n";
         fs::write(dir.path().join("kustomization.yaml"), text).unwrap();
         let error = load_kustomization(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("namePrefix") && error.contains("line 2"), "{error}");
+        assert!(
+            error.contains("namePrefix") && error.contains("line 2"),
+            "{error}"
+        );
     }
 }

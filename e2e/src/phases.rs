@@ -12,7 +12,10 @@ pub struct Phases {
 
 impl Default for Phases {
     fn default() -> Self {
-        Self { started: Instant::now(), done: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            done: Mutex::default(),
+        }
     }
 }
 
@@ -26,8 +29,15 @@ impl Phases {
         let started = Instant::now();
         let value = phase.await?;
         let took = started.elapsed();
-        eprintln!("{:>7.1} s  {name} ({:.1} s)", self.total().as_secs_f64(), took.as_secs_f64());
-        self.done.lock().expect("lock must be whole").push((name.to_owned(), took));
+        eprintln!(
+            "{:>7.1} s  {name} ({:.1} s)",
+            self.total().as_secs_f64(),
+            took.as_secs_f64()
+        );
+        self.done
+            .lock()
+            .expect("lock must be whole")
+            .push((name.to_owned(), took));
         Ok(value)
     }
 

@@ -58,10 +58,17 @@ pub async fn verify(
     let (cases, grants) = load_cases()?;
     let selected = cases.select(filters)?;
     let rows = phases
-        .time("ask the table", ask_table(stage, profile, &selected, &grants, timeouts))
+        .time(
+            "ask the table",
+            ask_table(stage, profile, &selected, &grants, timeouts),
+        )
         .await?;
     let run = Run {
-        id: format!("{}-{}-{profile}", started.strftime("%Y%m%dT%H%M%S"), stage.name()),
+        id: format!(
+            "{}-{}-{profile}",
+            started.strftime("%Y%m%dT%H%M%S"),
+            stage.name()
+        ),
         started,
         stage: stage.name(),
         profile,
@@ -69,7 +76,10 @@ pub async fn verify(
         phases: phases
             .done()
             .into_iter()
-            .map(|(name, took)| Phase { name, seconds: took.as_secs_f64() })
+            .map(|(name, took)| Phase {
+                name,
+                seconds: took.as_secs_f64(),
+            })
             .collect(),
         rows,
     };
@@ -103,21 +113,29 @@ pub async fn put_in_force(
         .iter()
         .filter(|case| {
             case.expected(Profile::Full) != case.expected(Profile::Stock)
-                || cases.all().iter().any(|other| other.control.as_ref() == Some(&case.name))
+                || cases
+                    .all()
+                    .iter()
+                    .any(|other| other.control.as_ref() == Some(&case.name))
         })
         .collect();
     let settle = async {
         stage.apply_policy(profile).await?;
-        let waited = Poll::new(format!("rules of profile {profile} in force"), timeouts.policy_in_force)
-            .consecutive(CONSECUTIVE)
-            .until(async || {
-                let rows = ask_table(stage, profile, &telling, &grants, timeouts).await?;
-                Ok(match rows.iter().find(|row| row.outcome.is_failed()) {
-                    None => Step::Done(()),
-                    Some(row) => Step::NotYet(format!("`{}` got {} {}", row.name, row.got, row.decided_by)),
-                })
+        let waited = Poll::new(
+            format!("rules of profile {profile} in force"),
+            timeouts.policy_in_force,
+        )
+        .consecutive(CONSECUTIVE)
+        .until(async || {
+            let rows = ask_table(stage, profile, &telling, &grants, timeouts).await?;
+            Ok(match rows.iter().find(|row| row.outcome.is_failed()) {
+                None => Step::Done(()),
+                Some(row) => {
+                    Step::NotYet(format!("`{}` got {} {}", row.name, row.got, row.decided_by))
+                }
             })
-            .await;
+        })
+        .await;
         match waited {
             Err(error) if error.is::<TimedOut>() => {
                 eprintln!("warning: {error:#}");
@@ -126,7 +144,9 @@ pub async fn put_in_force(
             other => other,
         }
     };
-    phases.time(&format!("put profile {profile} in force"), settle).await
+    phases
+        .time(&format!("put profile {profile} in force"), settle)
+        .await
 }
 
 /// Asks cases and judges them, in the order given.
@@ -143,20 +163,28 @@ async fn ask_table(
     let asking = Asking {
         stage,
         profile,
-        mint: Mint { granted: &granted, keyring: &keyring },
+        mint: Mint {
+            granted: &granted,
+            keyring: &keyring,
+        },
     };
-    let (asked, skipped): (Vec<&Case>, Vec<&Case>) =
-        cases.iter().copied().partition(|case| !case.skip.contains_key(&stage.name()));
+    let (asked, skipped): (Vec<&Case>, Vec<&Case>) = cases
+        .iter()
+        .copied()
+        .partition(|case| !case.skip.contains_key(&stage.name()));
     let mut by_caller = BTreeMap::<Caller, Vec<&Case>>::new();
     for case in asked {
         by_caller.entry(case.caller).or_default().push(case);
     }
-    let answered =
-        future::try_join_all(by_caller.into_iter().map(|(caller, cases)| asking.ask(caller, cases)))
-            .await?
+    let answered = future::try_join_all(
+        by_caller
             .into_iter()
-            .flatten()
-            .collect::<Vec<_>>();
+            .map(|(caller, cases)| asking.ask(caller, cases)),
+    )
+    .await?
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>();
     let evidence = wait_for_evidence(stage, &answered, timeouts).await?;
     let mut judged: HashMap<&str, (Outcome, Option<&Answered>)> = answered
         .iter()
@@ -174,8 +202,9 @@ async fn ask_table(
     let mut rows: Vec<_> = cases
         .iter()
         .map(|case| {
-            let (outcome, answered) =
-                judged.remove(case.name.as_str()).expect("every case must have been judged");
+            let (outcome, answered) = judged
+                .remove(case.name.as_str())
+                .expect("every case must have been judged");
             (*case, outcome, answered)
         })
         .collect();
@@ -220,8 +249,9 @@ impl<'a, S: Stage> Asking<'a, S> {
     /// Asks the cases of one caller. Those that mean something only for a
     /// short time after minting go first, each by itself.
     async fn ask(&self, caller: Caller, cases: Vec<&'a Case>) -> Result<Vec<Answered<'a>>> {
-        let (pressing, others): (Vec<_>, Vec<_>) =
-            cases.into_iter().partition(|case| case.answer_within.is_some());
+        let (pressing, others): (Vec<_>, Vec<_>) = cases
+            .into_iter()
+            .partition(|case| case.answer_within.is_some());
         let mut answered = Vec::new();
         for case in pressing {
             answered.push(self.ask_in_time(caller, case).await?);
@@ -262,12 +292,20 @@ impl<'a, S: Stage> Asking<'a, S> {
             .iter()
             .zip(prepared)
             .map(|(case, prepared)| {
-                let answer = answers.remove(&prepared.request.id).context("a request without answer")?;
+                let answer = answers
+                    .remove(&prepared.request.id)
+                    .context("a request without answer")?;
                 let address = match prepared.expected.answer {
                     ExpectedAnswer::ConnectionRefused => Some(self.stage.address_of(caller)?),
                     ExpectedAnswer::Http { .. } => None,
                 };
-                Ok(Answered { case, prepared, answer, since_minting, address })
+                Ok(Answered {
+                    case,
+                    prepared,
+                    answer,
+                    since_minting,
+                    address,
+                })
             })
             .collect()
     }
@@ -284,7 +322,10 @@ async fn wait_for_evidence(
         .every(Duration::from_millis(50))
         .until(async || {
             let evidence = stage.evidence();
-            let missing = answered.iter().filter(|row| row.records(&evidence).is_empty()).count();
+            let missing = answered
+                .iter()
+                .filter(|row| row.records(&evidence).is_empty())
+                .count();
             Ok(match missing {
                 0 => Step::Done(evidence),
                 n => Step::NotYet(format!("{n} of {} are missing", answered.len())),
@@ -311,14 +352,20 @@ async fn obtain_grants(
         .map(|name| token_request(name, &grants.grants[*name], secrets))
         .collect::<Result<Vec<_>>>()?;
     let answers = stage.ask(Caller::TokenClient, &requests).await?;
-    answers.into_iter().map(|(name, answer)| Ok((name.clone(), read_grant(&name, &answer)?))).collect()
+    answers
+        .into_iter()
+        .map(|(name, answer)| Ok((name.clone(), read_grant(&name, &answer)?)))
+        .collect()
 }
 
 /// RFC 6749 §4.3.2 and §4.4.2, the client's secret in the body (§2.3.1).
 fn token_request(name: &str, grant: &Grant, secrets: &RealmSecrets) -> Result<batch::Request> {
     let mut form = vec![
         ("client_id", grant.client_id.as_str()),
-        ("client_secret", secrets.get(&grant.client_secret)?.expose_secret()),
+        (
+            "client_secret",
+            secrets.get(&grant.client_secret)?.expose_secret(),
+        ),
     ];
     match &grant.user {
         Some(user) => form.extend([
@@ -332,7 +379,10 @@ fn token_request(name: &str, grant: &Grant, secrets: &RealmSecrets) -> Result<ba
     let url = format!("{}/protocol/openid-connect/token", issuer(&grant.realm));
     Ok(batch::Request {
         method: "POST".to_owned(),
-        headers: vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())],
+        headers: vec![(
+            "content-type".to_owned(),
+            "application/x-www-form-urlencoded".to_owned(),
+        )],
         body: Some(body),
         ..batch::Request::get(name, url)
     })
@@ -359,7 +409,10 @@ fn read_grant(name: &str, answer: &batch::Answer) -> Result<Granted> {
     );
     let granted: TokenResponse = serde_json::from_str(&response.body)
         .map_err(|_| refused("the answer is not a token response".to_owned()))?;
-    Ok(Granted { access_token: granted.access_token, refresh_token: granted.refresh_token })
+    Ok(Granted {
+        access_token: granted.access_token,
+        refresh_token: granted.refresh_token,
+    })
 }
 
 /// Writes a run's reports into its folder, and the summary to where GitHub
@@ -404,7 +457,11 @@ pub fn show(run: &Run, as_json: bool) -> Result<()> {
 /// The parts of a kind or cluster stage with their versions.
 pub fn kubernetes_versions() -> BTreeMap<String, String> {
     let v = versions();
-    [("istio", &v.istio), ("keycloak", &v.keycloak), ("kubernetes", &v.kubernetes)]
-        .map(|(name, version)| (name.to_owned(), version.clone()))
-        .into()
+    [
+        ("istio", &v.istio),
+        ("keycloak", &v.keycloak),
+        ("kubernetes", &v.kubernetes),
+    ]
+    .map(|(name, version)| (name.to_owned(), version.clone()))
+    .into()
 }

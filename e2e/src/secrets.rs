@@ -31,7 +31,11 @@ impl RealmSecrets {
     pub fn generate() -> Result<Self> {
         let mut secrets = BTreeMap::new();
         for name in names_in_realm_import()? {
-            let value = if name.ends_with("_PRIVATE_KEY") { generate_private_key()? } else { password()? };
+            let value = if name.ends_with("_PRIVATE_KEY") {
+                generate_private_key()?
+            } else {
+                password()?
+            };
             secrets.insert(name, value);
         }
         Ok(Self(secrets))
@@ -86,7 +90,10 @@ fn secret<'a>(
             values
                 .into_iter()
                 .map(|(name, value)| {
-                    (name.to_owned(), ByteString(value.expose_secret().as_bytes().to_vec()))
+                    (
+                        name.to_owned(),
+                        ByteString(value.expose_secret().as_bytes().to_vec()),
+                    )
                 })
                 .collect(),
         ),
@@ -102,11 +109,15 @@ fn names_in_realm_import() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::from(["KC_BOOTSTRAP_ADMIN_PASSWORD".to_owned()]);
     for object in manifest::load_file(&path)? {
         let data = object.data.get("data").and_then(|data| data.as_object());
-        for text in data.into_iter().flat_map(|data| data.values()).filter_map(|v| v.as_str()) {
+        for text in data
+            .into_iter()
+            .flat_map(|data| data.values())
+            .filter_map(|v| v.as_str())
+        {
             for rest in text.split("${").skip(1) {
-                let (name, _) = rest.split_once('}').with_context(|| {
-                    format!("{}: `${{` without `}}`", path.display())
-                })?;
+                let (name, _) = rest
+                    .split_once('}')
+                    .with_context(|| format!("{}: `${{` without `}}`", path.display()))?;
                 names.insert(name.to_owned());
             }
         }
@@ -129,8 +140,15 @@ mod tests {
 
     #[test]
     fn every_set_up_has_secrets_of_its_own() {
-        let (one, two) = (RealmSecrets::generate().unwrap(), RealmSecrets::generate().unwrap());
-        for name in ["MYREALM_PRIVATE_KEY", "FRONTEND_CLIENT_SECRET", "USER_PASSWORD"] {
+        let (one, two) = (
+            RealmSecrets::generate().unwrap(),
+            RealmSecrets::generate().unwrap(),
+        );
+        for name in [
+            "MYREALM_PRIVATE_KEY",
+            "FRONTEND_CLIENT_SECRET",
+            "USER_PASSWORD",
+        ] {
             let (one, two) = (one.get(name).unwrap(), two.get(name).unwrap());
             assert_ne!(one.expose_secret(), two.expose_secret(), "{name}");
         }
@@ -142,7 +160,10 @@ mod tests {
         let object = serde_json::to_value(&made.objects().unwrap()[0]).unwrap();
         let read = RealmSecrets::from_secret(&serde_json::from_value(object).unwrap()).unwrap();
         for (name, value) in &made.0 {
-            assert_eq!(read.get(name).unwrap().expose_secret(), value.expose_secret());
+            assert_eq!(
+                read.get(name).unwrap().expose_secret(),
+                value.expose_secret()
+            );
         }
         assert_eq!(read.0.len(), made.0.len());
     }

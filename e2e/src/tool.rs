@@ -53,7 +53,11 @@ impl Tool {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        Self { program: program.to_owned(), command, stdin: None }
+        Self {
+            program: program.to_owned(),
+            command,
+            stdin: None,
+        }
     }
 
     /// Adds arguments. Never a secret: arguments are visible to every process.
@@ -116,16 +120,24 @@ impl Tool {
             return Ok(stdout);
         }
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let said = if stderr.trim().is_empty() { stdout } else { stderr };
-        Err(ToolError::Failed { command: line, status: output.status, output: tail(&said, 20) })
+        let said = if stderr.trim().is_empty() {
+            stdout
+        } else {
+            stderr
+        };
+        Err(ToolError::Failed {
+            command: line,
+            status: output.status,
+            output: tail(&said, 20),
+        })
     }
 }
 
 /// Finds a program in PATH, then in the tool folder of the image builder.
 pub fn find(program: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"))
-    });
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     let tools = cache.map(|dir| dir.join("mesh-lab/bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -162,10 +174,17 @@ mod tests {
 
     #[tokio::test]
     async fn failure_carries_command_and_last_words() {
-        let error = Tool::new("sh").args(["-c", "echo lost >&2; exit 3"]).run().await.unwrap_err();
+        let error = Tool::new("sh")
+            .args(["-c", "echo lost >&2; exit 3"])
+            .run()
+            .await
+            .unwrap_err();
         assert!(matches!(error, ToolError::Failed { .. }));
         let text = error.to_string();
-        assert!(text.contains("`sh -c") && text.contains("lost") && text.contains('3'), "{text}");
+        assert!(
+            text.contains("`sh -c") && text.contains("lost") && text.contains('3'),
+            "{text}"
+        );
     }
 
     #[tokio::test]

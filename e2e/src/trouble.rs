@@ -13,7 +13,10 @@ pub struct Trouble {
 impl Trouble {
     /// `what` is wrong, and the command or change that mends it.
     pub fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what: what.into(), fix: fix.into() }
+        Self {
+            what: what.into(),
+            fix: fix.into(),
+        }
     }
 
     /// What is wrong, without the fix.

@@ -57,7 +57,10 @@ mod tests {
         let v = versions();
         for (file, line) in [
             ("manifests/istio/istio.yaml", format!("tag: {}", v.istio)),
-            ("manifests/keycloak/Dockerfile", format!("FROM {}", v.images.keycloak)),
+            (
+                "manifests/keycloak/Dockerfile",
+                format!("FROM {}", v.images.keycloak),
+            ),
             (
                 "manifests/keycloak/keycloak.yaml",
                 format!("image: mesh-oidc/keycloak:{}", v.keycloak),

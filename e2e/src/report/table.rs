@@ -61,7 +61,7 @@ fn table(run: &Run, colours: bool) -> Table {
             row.token.clone(),
             request(row),
             row.want.clone(),
-            row.got.clone(),
+            got(row).to_owned(),
             row.decided_by.clone(),
         ];
         let marked = [Cell::new(mark).fg(colour)];
@@ -71,12 +71,17 @@ fn table(run: &Run, colours: bool) -> Table {
         column.set_padding((0, 1));
     }
     // Left to itself the longest query string would make these narrow.
-    for (index, least) in [(1, 32), (2, 26)] {
+    for (index, least) in [(1, 32), (2, 26), (4, 18), (6, 14)] {
         if let Some(column) = table.column_mut(index) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
         }
     }
     table
+}
+
+/// Why there was no answer takes too much room; the evidence says it better.
+fn got(row: &Row) -> &str {
+    row.got.split_once(':').map_or(row.got.as_str(), |(answer, _)| answer)
 }
 
 /// The usual caller goes without saying.

@@ -35,32 +35,46 @@ impl Kind {
 
     /// Brings the mesh up in a new cluster, up to where the rules can be applied.
     pub async fn up(&self, phases: &Phases, timeouts: &Timeouts) -> Result<KubernetesStage> {
-        let (_, cluster) = tokio::try_join!(
+        let ((), cluster) = tokio::try_join!(
             phases.time("build service images", images::build_services()),
             async {
                 for image in [&versions().images.pilot, &versions().images.proxy] {
                     images::have_or_pull(image).await?;
                 }
-                phases.time("build Keycloak's image", images::build_keycloak()).await?;
+                phases
+                    .time("build Keycloak's image", images::build_keycloak())
+                    .await?;
                 phases.time("create the cluster", self.create()).await
             },
         )?;
         let keycloak = async {
-            phases.time("load Keycloak's image", self.load(&[images::keycloak_image()])).await?;
+            phases
+                .time(
+                    "load Keycloak's image",
+                    self.load(&[images::keycloak_image()]),
+                )
+                .await?;
             kubernetes::apply_keycloak(&cluster).await
         };
         let istio = async {
             let images = &versions().images;
             let upstream = [images.pilot.clone(), images.proxy.clone()];
-            phases.time("load Istio's images", self.load(&upstream)).await?;
+            phases
+                .time("load Istio's images", self.load(&upstream))
+                .await?;
             phases.time("install Istio", self.install_istio()).await
         };
         tokio::try_join!(keycloak, istio)?;
         let services = images::SERVICES.map(images::service_image);
-        phases.time("load service images", self.load(&services)).await?;
+        phases
+            .time("load service images", self.load(&services))
+            .await?;
         kubernetes::apply_apps(&cluster).await?;
         phases
-            .time("wait for workloads", kubernetes::wait_for_workloads(&cluster, timeouts))
+            .time(
+                "wait for workloads",
+                kubernetes::wait_for_workloads(&cluster, timeouts),
+            )
             .await?;
         KubernetesStage::open(StageName::Kind, cluster).await
     }
@@ -92,7 +106,10 @@ impl Kind {
 
     /// A kubeconfig of the cluster's own: the user's keeps its current context.
     pub fn kubeconfig(&self) -> PathBuf {
-        workspace::target_dir().join("mesh").join(&self.name).with_extension("kubeconfig")
+        workspace::target_dir()
+            .join("mesh")
+            .join(&self.name)
+            .with_extension("kubeconfig")
     }
 
     /// Fails where a cluster of this name is there already.
@@ -112,7 +129,13 @@ impl Kind {
         std::fs::create_dir_all(kubeconfig.parent().expect("the path has a folder"))?;
         Tool::new("kind")
             .args(["create", "cluster", "--name", &self.name])
-            .args(["--image", &versions().images.node, "--config", "-", "--kubeconfig"])
+            .args([
+                "--image",
+                &versions().images.node,
+                "--config",
+                "-",
+                "--kubeconfig",
+            ])
             .args([kubeconfig])
             .stdin(include_str!("kind-config.yaml"))
             .run()
@@ -121,8 +144,10 @@ impl Kind {
     }
 
     async fn connect(&self) -> Result<Cluster> {
-        let kubeconfig =
-            Tool::new("kind").args(["get", "kubeconfig", "--name", &self.name]).run().await?;
+        let kubeconfig = Tool::new("kind")
+            .args(["get", "kubeconfig", "--name", &self.name])
+            .run()
+            .await?;
         Cluster::connect(Some(&kubeconfig), &format!("kind-{}", self.name)).await
     }
 

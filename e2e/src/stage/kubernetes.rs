@@ -28,12 +28,18 @@ pub const OUR_NAMESPACES: [&str; 2] = [DEMO, KEYCLOAK];
 /// The workloads whose sidecar's access log is evidence.
 const OBSERVED: [&str; 2] = ["backend", "frontend"];
 /// The workloads that requests leave from; each is `caller-NAME` in the cluster.
-const CALLERS: [Caller; 4] =
-    [Caller::TokenClient, Caller::Frontend, Caller::Intruder, Caller::Outsider];
+const CALLERS: [Caller; 4] = [
+    Caller::TokenClient,
+    Caller::Frontend,
+    Caller::Intruder,
+    Caller::Outsider,
+];
 
 /// The objects of one folder of manifests.
 pub fn manifests(folder: &str) -> Result<Vec<DynamicObject>> {
-    Ok(load_kustomization(&workspace::path("manifests").join(folder))?)
+    Ok(load_kustomization(
+        &workspace::path("manifests").join(folder),
+    )?)
 }
 
 /// Hands Keycloak and the realm's secrets to the cluster. Secrets that are
@@ -42,8 +48,10 @@ pub async fn apply_keycloak(cluster: &Cluster) -> Result<()> {
     for namespace in OUR_NAMESPACES {
         cluster.check_namespace_is_ours(namespace).await?;
     }
-    let (namespaces, rest): (Vec<_>, Vec<_>) =
-        manifests(KEYCLOAK)?.into_iter().chain(manifests("apps")?).partition(is_namespace);
+    let (namespaces, rest): (Vec<_>, Vec<_>) = manifests(KEYCLOAK)?
+        .into_iter()
+        .chain(manifests("apps")?)
+        .partition(is_namespace);
     cluster.apply(&namespaces).await?;
     let secrets = match cluster.secret(KEYCLOAK, REALM_SECRET).await? {
         Some(secret) => RealmSecrets::from_secret(&secret)?,
@@ -67,7 +75,9 @@ pub async fn apply_apps(cluster: &Cluster) -> Result<()> {
 /// Waits until Keycloak, the services and the callers are there.
 pub async fn wait_for_workloads(cluster: &Cluster, timeouts: &Timeouts) -> Result<()> {
     let callers = CALLERS.map(|name| format!("caller-{name}"));
-    let names = OBSERVED.into_iter().chain(callers.iter().map(String::as_str));
+    let names = OBSERVED
+        .into_iter()
+        .chain(callers.iter().map(String::as_str));
     let of_demo = names.map(|name| cluster.rollout(DEMO, name, timeouts.apps_ready));
     future::try_join(
         cluster.rollout(KEYCLOAK, KEYCLOAK, timeouts.keycloak_ready),
@@ -78,7 +88,10 @@ pub async fn wait_for_workloads(cluster: &Cluster, timeouts: &Timeouts) -> Resul
 }
 
 fn is_namespace(object: &DynamicObject) -> bool {
-    object.types.as_ref().is_some_and(|types| types.kind == "Namespace")
+    object
+        .types
+        .as_ref()
+        .is_some_and(|types| types.kind == "Namespace")
 }
 
 /// A mesh in a cluster, with a line to each caller and an ear at each proxy.
@@ -101,7 +114,10 @@ impl KubernetesStage {
             let address = cluster.pod_address(DEMO, &pod).await?;
             anyhow::Ok((caller, (tokio::sync::Mutex::new(line), address)))
         });
-        let callers = future::try_join_all(open_callers).await?.into_iter().collect();
+        let callers = future::try_join_all(open_callers)
+            .await?
+            .into_iter()
+            .collect();
         let evidence = Arc::new(Mutex::new(Evidence::default()));
         let mut listeners = JoinSet::new();
         for workload in OBSERVED {
@@ -110,11 +126,20 @@ impl KubernetesStage {
             let evidence = evidence.clone();
             listeners.spawn(async move {
                 while let Some(Ok(line)) = lines.next().await {
-                    evidence.lock().expect("lock must be whole").read([line.as_str()]);
+                    evidence
+                        .lock()
+                        .expect("lock must be whole")
+                        .read([line.as_str()]);
                 }
             });
         }
-        Ok(Self { name, cluster, callers, evidence, _listeners: listeners })
+        Ok(Self {
+            name,
+            cluster,
+            callers,
+            evidence,
+            _listeners: listeners,
+        })
     }
 
     /// Waits until Keycloak's discovery document answers from inside the mesh:
@@ -149,9 +174,16 @@ impl Stage for KubernetesStage {
     }
 
     async fn secrets(&self) -> Result<RealmSecrets> {
-        let secret = self.cluster.secret(KEYCLOAK, REALM_SECRET).await?.with_context(|| {
-            Trouble::new("the mesh has no realm secrets", "bring it up: mesh down && mesh up")
-        })?;
+        let secret = self
+            .cluster
+            .secret(KEYCLOAK, REALM_SECRET)
+            .await?
+            .with_context(|| {
+                Trouble::new(
+                    "the mesh has no realm secrets",
+                    "bring it up: mesh down && mesh up",
+                )
+            })?;
         RealmSecrets::from_secret(&secret)
     }
 
@@ -174,7 +206,11 @@ impl Stage for KubernetesStage {
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>> {
         let (line, _) = self.callers.get(&caller).context("no such caller")?;
-        line.lock().await.ask(requests).await.with_context(|| format!("caller {caller}"))
+        line.lock()
+            .await
+            .ask(requests)
+            .await
+            .with_context(|| format!("caller {caller}"))
     }
 
     fn evidence(&self) -> Evidence {
@@ -187,6 +223,8 @@ impl Stage for KubernetesStage {
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {
-        self.cluster.dump(&[DEMO, KEYCLOAK, "istio-system"], folder).await
+        self.cluster
+            .dump(&[DEMO, KEYCLOAK, "istio-system"], folder)
+            .await
     }
 }
