@@ -226,8 +226,8 @@ impl Core {
             }
         }
         if flight.is_none()
-            && early
             && let Some(failure) = &control.failure
+            && now.mono < failure.retry_at()
         {
             count(&self.tally.refused_early);
             return Plan::Fail(failure.clone());
@@ -273,10 +273,9 @@ impl Core {
             number,
         };
         sleep_until(start_at).await;
-        count(&self.tally.fetches);
-        let requested = self.now();
-        // The floor counts from here: the task may have begun late.
-        self.control().not_before = Some(requested.mono + self.policy.floor);
+        let Some(requested) = self.depart(number) else {
+            return;
+        };
         let answer = match timeout(self.policy.fetch_timeout, self.source.fetch()).await {
             Ok(answer) => answer,
             Err(_elapsed) => Err(SourceError::unavailable(format!(
@@ -287,6 +286,21 @@ impl Core {
         let ending = self.land(number, requested, answer);
         // Nobody may be waiting any more.
         let _ = end.send(ending);
+    }
+
+    /// Flight `number` begins. Floor and timeout count from here, as its task may
+    /// have been late; `None` if so late that another has taken its place.
+    fn depart(&self, number: u64) -> Option<Both> {
+        let mut control = self.control();
+        let now = self.now();
+        let flight = control
+            .flight
+            .as_mut()
+            .filter(|flight| flight.number == number)?;
+        flight.lost_at = now.mono + self.policy.fetch_timeout + GRACE;
+        control.not_before = Some(now.mono + self.policy.floor);
+        count(&self.tally.fetches);
+        Some(now)
     }
 
     /// Takes in what flight `number` brought, unless a later flight has taken

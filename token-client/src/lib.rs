@@ -1,25 +1,4 @@
-//! OAuth 2.0 access tokens for services: obtained, kept, refreshed in time.
-//!
-//! A service makes one [`TokenCache`] and asks it for a [`Token`] before each
-//! call. The cache fetches, keeps and refreshes; the service never thinks of
-//! expiry.
-//!
-//! ```no_run
-//! use token_client::{Config, OAuthSource, Policy, Secret, TokenCache};
-//!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let endpoint = "http://keycloak.keycloak/realms/myrealm/protocol/openid-connect/token";
-//! let secret = Secret::file("/var/run/secrets/frontend/client-secret");
-//! let config = Config::client_credentials(endpoint.parse()?, "frontend", secret);
-//! let cache = TokenCache::new(OAuthSource::new(config)?, Policy::default());
-//!
-//! let token = cache.get().await?;
-//! let request = reqwest::Client::new()
-//!     .get("http://backend.demo/data")
-//!     .header("authorization", token.authorization());
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "private-key-jwt")]
 mod assertion;

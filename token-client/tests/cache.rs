@@ -263,9 +263,13 @@ async fn hung_idp_does_not_block_fresh_readers() {
     cache.get().await.unwrap();
     settle().await;
     assert_eq!(source.fetches(), 2, "the refresh must hang by now");
-    let asked = Instant::now();
-    assert!(cache.get().await.is_ok());
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    for _ in 0..5 {
+        advance(seconds(1)).await;
+        let asked = Instant::now();
+        assert!(cache.get().await.is_ok());
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+    }
+    assert_eq!(source.fetches(), 2, "one attempt at a time");
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,6 +348,10 @@ async fn failures_are_retried_after_random_pauses_that_never_undercut_the_floor(
         "{pauses:?}"
     );
     assert!(
+        pauses.iter().skip(5).any(|pause| *pause < seconds(5)),
+        "not jittered: {pauses:?}"
+    );
+    assert!(
         pauses.iter().any(|pause| *pause > seconds(10)),
         "{pauses:?}"
     );
@@ -357,6 +365,23 @@ async fn retry_after_is_honoured_up_to_a_limit() {
         let error = cache(&source).get().await.unwrap_err();
         assert_eq!(error.retry_after(), seconds(waited));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_that_ends_during_a_pause_leaves_a_failure_at_once() {
+    let source = Fake::always(Step::Busy(200)).first([Step::Grant(60)]);
+    let cache = cache(&source);
+    cache.get().await.unwrap();
+    for _ in 0..2 {
+        advance(seconds(25)).await;
+        cache.get().await.unwrap();
+        settle().await;
+    }
+    advance(seconds(20)).await;
+    let asked = Instant::now();
+    assert!(cache.get().await.is_err());
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!((source.fetches(), cache.counters().refused_early), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -451,6 +476,21 @@ fn cache_outlives_the_runtime_that_filled_it() {
             tokio::time::sleep_until(error.retry_at()).await;
         }
     });
+}
+
+#[test]
+fn flight_that_never_began_is_replaced() {
+    let source = Fake::always(Step::Grant(60));
+    let cache = cache(&source);
+    runtime().block_on(async { assert!(futures::poll!(std::pin::pin!(cache.get())).is_pending()) });
+    assert_eq!(
+        source.fetches(),
+        0,
+        "the runtime must be gone before the task's first step"
+    );
+    let asked = Instant::now();
+    runtime().block_on(cache.get()).unwrap();
+    assert!(asked.elapsed() < seconds(5), "{:?}", asked.elapsed());
 }
 
 // === Invalidation ===

@@ -67,6 +67,9 @@ impl World {
             Event::SourceWill(step) => self.source.turn(step),
             Event::Call => {
                 let got = self.cache.get().await;
+                if let Err(error) = &got {
+                    prop_assert!(error.retry_at() > Instant::now(), "retry in the past");
+                }
                 self.check(got.ok())?;
             }
             Event::Cancel(after) => {
