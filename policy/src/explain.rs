@@ -208,7 +208,8 @@ impl<'a> Chain<'a> {
     }
 
     fn run(&mut self) {
-        let steps: [fn(&mut Self) -> Flow; 10] = [
+        let steps: [fn(&mut Self) -> Flow; 11] = [
+            Self::load,
             Self::connection,
             Self::prepare,
             Self::custom,

@@ -170,7 +170,7 @@ impl Search<'_> {
                 Fix::keycloak("fetch a new token, or lengthen the client's access token lifespan")
                     .or_istio("compare the clocks of Keycloak and the node"),
             ),
-            Some(Status::NoMatchingKey | Status::NoValidKey | Status::VerificationFails) => {
+            Some(Status::NoMatchingKey | Status::VerificationFails) => {
                 let message = match &self.evidence.key_ids {
                     Some((kid, ids)) if !ids.contains(kid) => format!(
                         "the token's key id is `{kid}`; the issuer's key set has `{}`",

@@ -7,6 +7,8 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
+use crate::protojson;
+
 /// Seconds by which `exp` and `nbf` may be off; Istio offers no other value.
 pub(crate) const CLOCK_SKEW: u64 = 60;
 
@@ -33,7 +35,6 @@ pub(crate) enum Status {
     UnknownIssuer,
     AudienceNotAllowed,
     VerificationFails,
-    NoValidKey,
     NoMatchingKey,
 }
 
@@ -65,7 +66,6 @@ impl Status {
             Self::UnknownIssuer => "Jwt issuer is not configured",
             Self::AudienceNotAllowed => "Audiences in Jwt are not allowed",
             Self::VerificationFails => "Jwt verification fails",
-            Self::NoValidKey => "Jwks doesn't have any valid public key",
             Self::NoMatchingKey => "Jwks doesn't have key to match kid or alg from Jwt",
         }
         .to_owned()
@@ -110,8 +110,7 @@ impl Jwt {
         };
 
         let header = decode(header_text).ok_or(Status::HeaderBadBase64)?;
-        let header: Map<String, Value> =
-            serde_json::from_slice(&header).map_err(|_| Status::HeaderBadJson)?;
+        let header = protojson::object(&header).ok_or(Status::HeaderBadJson)?;
         let alg = header.get("alg").and_then(Value::as_str).ok_or(Status::HeaderBadAlg)?;
         if !ALGORITHMS.contains(&alg) {
             return Err(Status::HeaderUnsupportedAlg);
@@ -119,8 +118,7 @@ impl Jwt {
         let kid = string(&header, "kid").map_err(|()| Status::HeaderBadKid)?;
 
         let payload = decode(payload_text).ok_or(Status::PayloadBadBase64)?;
-        let payload: Map<String, Value> =
-            serde_json::from_slice(&payload).map_err(|_| Status::PayloadBadJson)?;
+        let payload = protojson::object(&payload).ok_or(Status::PayloadBadJson)?;
         let text = |name| string(&payload, name).map_err(|()| Status::NotAString(name));
         let issuer = text("iss")?;
         text("sub")?;
@@ -210,17 +208,20 @@ pub(crate) fn bare_audience(audience: &str) -> &str {
     bare.strip_suffix('/').unwrap_or(bare)
 }
 
-/// Base64url as abseil reads it: white space is skipped, padding is optional,
-/// unused bits may be anything.
+/// Base64url as abseil reads it: white space is skipped, padding is absent or
+/// exact, unused bits may be anything.
 fn decode(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &URL_SAFE,
         GeneralPurposeConfig::new()
             .with_decode_allow_trailing_bits(true)
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+            .with_decode_padding_mode(DecodePaddingMode::RequireNone),
     );
     let dense: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    LENIENT.decode(dense).ok()
+    let digits = dense.trim_end_matches('=');
+    let padding = dense.len() - digits.len();
+    let exact = (4 - digits.len() % 4) % 4;
+    (padding == 0 || padding == exact).then(|| LENIENT.decode(digits).ok()).flatten()
 }
 
 /// The valid keys of a set.
@@ -248,6 +249,35 @@ enum Curve {
     P521,
 }
 
+impl Curve {
+    /// Bytes of a coordinate.
+    fn size(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+
+    /// A number in as many bytes as the curve needs.
+    fn fixed(self, number: &[u8]) -> Option<Vec<u8>> {
+        let start = number.iter().take_while(|byte| **byte == 0).count();
+        let digits = &number[start..];
+        let mut fixed = vec![0; self.size().checked_sub(digits.len())?];
+        fixed.extend(digits);
+        Some(fixed)
+    }
+
+    /// Envoy takes each half of a signature for a number, whatever its length;
+    /// an odd byte at the end does not count.
+    fn fixed_signature(self, signature: &[u8]) -> Option<Vec<u8>> {
+        let half = signature.len() / 2;
+        let mut fixed = self.fixed(&signature[..half])?;
+        fixed.extend(self.fixed(&signature[half..2 * half])?);
+        Some(fixed)
+    }
+}
+
 /// What checking a signature came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signature {
@@ -258,16 +288,16 @@ pub(crate) enum Signature {
 }
 
 impl Keys {
-    /// Invalid keys are skipped; a set without a valid one is an error.
-    pub(crate) fn parse(text: &str) -> Result<Self, Status> {
-        let set: Map<String, Value> =
-            serde_json::from_str(text).map_err(|_| Status::NoValidKey)?;
+    /// Invalid keys are skipped. A set without a valid one is none: Envoy refuses
+    /// the whole configuration.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let set = protojson::object(text.as_bytes())?;
         let keys: Vec<_> = match set.get("keys") {
             Some(Value::Array(keys)) => keys.iter().filter_map(Key::parse).collect(),
             Some(_) => Vec::new(),
             None => certificates(&set),
         };
-        if keys.is_empty() { Err(Status::NoValidKey) } else { Ok(Self(keys)) }
+        (!keys.is_empty()).then_some(Self(keys))
     }
 
     /// The key ids, for messages.
@@ -378,8 +408,9 @@ impl Key {
                     (Curve::P521, "ES512") => &signature::ECDSA_P521_SHA512_FIXED,
                     (Curve::P384 | Curve::P521, _) => return Signature::NotModelled,
                 };
+                let Some(signature) = curve.fixed_signature(&jwt.signature) else { return bad };
                 let key = signature::UnparsedPublicKey::new(algorithm, point);
-                judge(key.verify(message, &jwt.signature).is_ok())
+                judge(key.verify(message, &signature).is_ok())
             }
             Material::Oct(secret) => {
                 let algorithm = match jwt.alg.as_str() {
@@ -425,18 +456,9 @@ fn curve(alg: &str, crv: &str) -> Option<Curve> {
 
 /// The uncompressed point, if it lies on the curve.
 fn point(curve: Curve, x: &[u8], y: &[u8]) -> Option<Vec<u8>> {
-    let size: usize = match curve {
-        Curve::P256 => 32,
-        Curve::P384 => 48,
-        Curve::P521 => 66,
-    };
     let mut point = vec![4];
-    for coordinate in [x, y] {
-        let start = coordinate.iter().take_while(|byte| **byte == 0).count();
-        let digits = &coordinate[start..];
-        point.extend(std::iter::repeat_n(0, size.checked_sub(digits.len())?));
-        point.extend(digits);
-    }
+    point.extend(curve.fixed(x)?);
+    point.extend(curve.fixed(y)?);
     let algorithm = match curve {
         Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED,
         Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED,

@@ -7,6 +7,7 @@ mod jwt;
 mod matcher;
 mod normalize;
 mod parse;
+mod protojson;
 mod rbac;
 mod request;
 mod select;

@@ -35,8 +35,8 @@ pub type KeySets = BTreeMap<String, String>;
 pub struct Translation {
     /// The filters.
     pub filters: Vec<Filter>,
-    /// Issuers without keys; their filter has an empty key set, which refuses
-    /// every token.
+    /// Issuers without keys; in their place is one that refuses every token, as
+    /// istiod does while Keycloak does not answer.
     pub issuers_without_keys: Vec<String>,
 }
 

@@ -100,6 +100,30 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// Envoy refuses a configuration with a key set that has no valid key, and
+    /// goes on with the one before, which nobody here knows.
+    pub(super) fn load(&mut self) -> Flow {
+        let effective = self.effective;
+        let broken = effective.jwt_rules().into_iter().find(|rule| {
+            self.key_set(rule).is_some_and(|text| Keys::parse(text).is_none())
+        });
+        let Some(rule) = broken else { return Flow::Continue };
+        let reason = format!(
+            "the sidecar refuses this configuration and keeps the one before: \
+             the key set of issuer `{}` has no valid key",
+            rule.issuer
+        );
+        self.missing.insert("the configuration that the sidecar still has".to_owned());
+        self.step(FILTER, Passed::Unknown, reason.clone(), Vec::new());
+        self.possible.push(super::unknown(&reason));
+        Flow::Stop
+    }
+
+    fn key_set(&self, rule: &'a JwtRule) -> Option<&'a String> {
+        let inline = rule.jwks.as_ref().filter(|jwks| !jwks.is_empty());
+        inline.or_else(|| self.question.keys.get(&rule.issuer))
+    }
+
     fn is_preflight(&self) -> bool {
         let has = |name| self.request.header(name).any(|value| !value.is_empty());
         self.request.method.as_deref() == Some("OPTIONS")
@@ -119,8 +143,6 @@ impl<'a> Chain<'a> {
     }
 
     fn provider(&self, rule: &'a JwtRule) -> Provider<'a> {
-        let inline = rule.jwks.as_ref().filter(|jwks| !jwks.is_empty());
-        let keys = inline.or_else(|| self.question.keys.get(&rule.issuer));
         let effective = self.effective;
         let place = effective.request_authentications.iter().find_map(|resource| {
             let index = resource.spec.jwt_rules.iter().position(|one| std::ptr::eq(one, rule))?;
@@ -128,12 +150,17 @@ impl<'a> Chain<'a> {
         });
         Provider {
             rule,
-            keys: keys.map(|text| Keys::parse(text)),
+            keys: self.key_set(rule).and_then(|text| Keys::parse(text)),
             locate: Box::new(move |field| {
                 place.as_ref().map(|(resource, path)| resource.origin.locate(&format!("{path}.{field}")))
             }),
         }
     }
+}
+
+/// Whether a text may be a token, wherever it stands.
+pub(super) fn looks_like_token(text: &str) -> bool {
+    text.contains("eyJ") || (text.len() > 40 && text.matches('.').count() >= 2)
 }
 
 /// Blots out the values of query parameters that carry tokens.
@@ -146,7 +173,9 @@ fn hide_tokens(path: &str, rules: &[&JwtRule]) -> String {
     let parts: Vec<String> = query
         .split('&')
         .map(|part| match part.split_once('=') {
-            Some((name, _)) if carries(name) => format!("{name}=<token>"),
+            Some((name, value)) if carries(name) || looks_like_token(value) => {
+                format!("{name}=<token>")
+            }
             _ => part.to_owned(),
         })
         .collect();
@@ -156,7 +185,7 @@ fn hide_tokens(path: &str, rules: &[&JwtRule]) -> String {
 struct Provider<'a> {
     rule: &'a JwtRule,
     /// `None` if nobody gave the keys.
-    keys: Option<Result<Keys, Status>>,
+    keys: Option<Keys>,
     locate: Box<dyn Fn(&str) -> Option<Location> + 'a>,
 }
 
@@ -274,8 +303,7 @@ impl Run<'_, '_> {
                 self.open.push(format!("keys (JWKS) of issuer {issuer}"));
                 (None, "the keys were not given".to_owned())
             }
-            Some(Err(status)) => (Some(Err(*status)), "a key set without a valid key".to_owned()),
-            Some(Ok(keys)) => {
+            Some(keys) => {
                 let ids: Vec<_> = keys.ids().into_iter().map(str::to_owned).collect();
                 self.evidence.key_ids = Some((jwt.kid.clone(), ids.clone()));
                 match keys.verify(jwt) {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::authn::looks_like_token;
 use super::{Chain, Check};
 use crate::matcher::{HeaderValue, Leaf, Tri, claim};
 use crate::rbac::{self, CompiledRule, Condition, Policies};
@@ -170,7 +171,7 @@ fn header(name: &str, request: &Request) -> String {
         _ => {
             let values: Vec<_> = request.header(name).collect();
             let hidden = secret.contains(&name.to_ascii_lowercase().as_str())
-                || values.iter().any(|value| value.matches('.').count() >= 2 && value.len() > 40);
+                || values.iter().any(|value| looks_like_token(value));
             match values[..] {
                 [] => return "no such header".to_owned(),
                 _ if hidden => return "a value that is not shown".to_owned(),

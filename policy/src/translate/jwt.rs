@@ -6,8 +6,18 @@ use super::{Filter, KeySets, Translation};
 use crate::select::Effective;
 use crate::types::JwtRule;
 
-/// A key set that verifies nothing: Envoy refuses every token.
-const NO_KEYS: &str = r#"{"keys":[]}"#;
+/// A valid key that verifies nothing: its private half was never kept, so every
+/// token is refused. istiod puts such a key in while it has no other; a set
+/// without any valid key would make Envoy refuse the whole configuration.
+const NO_KEYS: &str = concat!(
+    r#"{"keys":[{"kty":"RSA","e":"AQAB","n":""#,
+    "wIGtUWVEv3S6clJrG2a-vFb1BFNFtoeqzlHkeJur1R3lI7PCn2DazfShPcttPCpiDpCNt8Nq1tlDxVwL",
+    "v_qFc76y9ydJLrAHC_lVRecHiv4s251LblHbJkJpqLR0TrKEXdHN8VYK_73z9Ss5YIjXU6apPu3wBp9R",
+    "Z_fAwOy5OaZ7St3jOOGzngmOsK-C1flQj4Jj3wldy7AkriIlS7rBpwH2hPmkWFLjOHS6nqM9LRSW_Akt",
+    "2mlItz9Wlkf-8rYJ6n9O-kytZoiSAt6Ljl6ozQpYvehwmM0_akMiKNhbAaDDpjUivw-IZHLjJ5N8Ntfm",
+    "KwproQ9Yiw3K4oTRvcQpYw",
+    r#""}]}"#
+);
 
 pub(super) fn filter(effective: &Effective<'_>, keys: &KeySets, translation: &mut Translation) {
     let rules = effective.jwt_rules();
