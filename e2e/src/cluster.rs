@@ -18,7 +18,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::discovery::{ApiResource, Scope};
 use kube::{Api, Client, Config, ResourceExt};
 use token_client::batch;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, BufReader,
+    Lines,
+};
 
 use crate::poll::{Poll, Step};
 use crate::trouble::Trouble;
@@ -265,7 +268,8 @@ impl Cluster {
     }
 
     /// Writes what helps to understand a failure into a folder, redacted:
-    /// pods, events and the logs of every container of these namespaces.
+    /// pods, events, the logs of every container and the configuration of every
+    /// sidecar of these namespaces.
     pub async fn dump(&self, namespaces: &[&str], folder: &Path) -> Result<()> {
         for namespace in namespaces {
             let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
@@ -285,6 +289,19 @@ impl Cluster {
             )?;
             for pod in list {
                 let name = pod.name_any();
+                if container_names(&pod)
+                    .iter()
+                    .any(|name| name == "istio-proxy")
+                {
+                    let config = match self.proxy_config(namespace, &name).await {
+                        Ok(config) => config,
+                        Err(error) => format!("no configuration: {error:#}\n"),
+                    };
+                    write_redacted(
+                        &folder.join(format!("{namespace}-{name}-config.json")),
+                        &config,
+                    )?;
+                }
                 for container in container_names(&pod) {
                     let params = LogParams {
                         container: Some(container.clone()),
@@ -303,6 +320,23 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// The configuration that a pod's sidecar has right now, as JSON.
+    pub async fn proxy_config(&self, namespace: &str, pod: &str) -> Result<String> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let attach = AttachParams::default()
+            .container("istio-proxy")
+            .stderr(false);
+        let command = ["pilot-agent", "request", "GET", "config_dump"];
+        let mut process = api.exec(pod, command, &attach).await?;
+        let mut config = String::new();
+        process
+            .stdout()
+            .context("exec has no standard output")?
+            .read_to_string(&mut config)
+            .await?;
+        Ok(config)
     }
 
     async fn api(&self, object: &DynamicObject) -> Result<Api<DynamicObject>> {
@@ -359,33 +393,44 @@ impl Caller {
     pub async fn ask(
         &mut self,
         requests: &[batch::Request],
+        deadline: Duration,
     ) -> Result<HashMap<String, batch::Answer>> {
         let mut lines = Vec::new();
         for request in requests {
             serde_json::to_writer(&mut lines, request)?;
             lines.push(b'\n');
         }
-        self.stdin
-            .write_all(&lines)
+        // At the same time: each side stops reading while its own output is full.
+        let Self { stdin, answers, .. } = self;
+        let send = async {
+            stdin
+                .write_all(&lines)
+                .await
+                .context("the caller's input is closed")?;
+            Ok(stdin.flush().await?)
+        };
+        let receive = async {
+            let mut received = HashMap::new();
+            while received.len() < requests.len() {
+                let line = answers
+                    .next_line()
+                    .await?
+                    .context("the caller ended early")?;
+                let answer: batch::Answer = serde_json::from_str(&line).with_context(|| {
+                    format!("the caller answered `{}`", crate::redact::redact(&line))
+                })?;
+                let id = answer
+                    .id
+                    .clone()
+                    .context("the caller did not understand a request")?;
+                received.insert(id, answer);
+            }
+            anyhow::Ok(received)
+        };
+        let both = async { tokio::try_join!(send, receive) };
+        let ((), answers) = tokio::time::timeout(deadline, both)
             .await
-            .context("the caller's input is closed")?;
-        self.stdin.flush().await?;
-        let mut answers = HashMap::new();
-        while answers.len() < requests.len() {
-            let line = self
-                .answers
-                .next_line()
-                .await?
-                .context("the caller ended early")?;
-            let answer: batch::Answer = serde_json::from_str(&line).with_context(|| {
-                format!("the caller answered `{}`", crate::redact::redact(&line))
-            })?;
-            let id = answer
-                .id
-                .clone()
-                .context("the caller did not understand a request")?;
-            answers.insert(id, answer);
-        }
+            .with_context(|| format!("no answer to every request within {deadline:?}"))??;
         Ok(answers)
     }
 }

@@ -182,8 +182,7 @@ mod tests {
             need: "x",
             found: Err(Trouble::new(what, "mend it")),
         };
-        let error = require(vec![check("no docker"), check("no kind")])
-            .unwrap_err();
+        let error = require(vec![check("no docker"), check("no kind")]).unwrap_err();
         assert!(
             error.what().contains("no docker") && error.what().contains("no kind"),
             "{error}"

@@ -20,6 +20,8 @@ pub struct Timeouts {
     /// The proxies decide by the policy just applied. istiod asks for the
     /// realm's keys once and, where that failed, again only after a minute.
     pub policy_in_force: Duration,
+    /// All answers of one batch from one caller; each request has 5 s itself.
+    pub batch: Duration,
     /// The access-log record of an answered request. Envoy writes its log out
     /// every second unless the buffer fills earlier.
     pub access_log: Duration,
@@ -34,6 +36,7 @@ impl Default for Timeouts {
             discovery: Duration::from_mins(1),
             apps_ready: Duration::from_mins(3),
             policy_in_force: Duration::from_mins(2),
+            batch: Duration::from_mins(1),
             access_log: Duration::from_secs(15),
             namespace_gone: Duration::from_mins(2),
         }

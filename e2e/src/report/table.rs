@@ -81,7 +81,9 @@ fn table(run: &Run, colours: bool) -> Table {
 
 /// Why there was no answer takes too much room; the evidence says it better.
 fn got(row: &Row) -> &str {
-    row.got.split_once(':').map_or(row.got.as_str(), |(answer, _)| answer)
+    row.got
+        .split_once(':')
+        .map_or(row.got.as_str(), |(answer, _)| answer)
 }
 
 /// The usual caller goes without saying.

@@ -208,7 +208,7 @@ impl Stage for KubernetesStage {
         let (line, _) = self.callers.get(&caller).context("no such caller")?;
         line.lock()
             .await
-            .ask(requests)
+            .ask(requests, Timeouts::default().batch)
             .await
             .with_context(|| format!("caller {caller}"))
     }
