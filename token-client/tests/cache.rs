@@ -372,12 +372,12 @@ async fn token_that_ends_during_a_pause_leaves_a_failure_at_once() {
     let source = Fake::always(Step::Busy(200)).first([Step::Grant(60)]);
     let cache = cache(&source);
     cache.get().await.unwrap();
-    for _ in 0..2 {
-        advance(seconds(25)).await;
+    for by in [25, 25, 5] {
+        advance(seconds(by)).await;
         cache.get().await.unwrap();
         settle().await;
     }
-    advance(seconds(20)).await;
+    advance(seconds(10)).await;
     let asked = Instant::now();
     assert!(cache.get().await.is_err());
     assert_eq!(asked.elapsed(), Duration::ZERO);
@@ -480,12 +480,16 @@ fn cache_outlives_the_runtime_that_filled_it() {
 
 #[test]
 fn flight_that_never_began_is_replaced() {
-    let source = Fake::always(Step::Grant(60));
+    let source = Fake::always(Step::Grant(60)).first([Step::Fail]);
     let cache = cache(&source);
-    runtime().block_on(async { assert!(futures::poll!(std::pin::pin!(cache.get())).is_pending()) });
+    runtime().block_on(async {
+        let failure = cache.get().await.unwrap_err();
+        tokio::time::sleep_until(failure.retry_at()).await;
+        assert!(futures::poll!(std::pin::pin!(cache.get())).is_pending());
+    });
     assert_eq!(
         source.fetches(),
-        0,
+        1,
         "the runtime must be gone before the task's first step"
     );
     let asked = Instant::now();
