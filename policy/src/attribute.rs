@@ -63,7 +63,9 @@ pub(crate) fn map_key(key: &str) -> bool {
 
 /// The header's name in `request.headers[NAME]`.
 pub(crate) fn header_name(key: &str) -> Option<&str> {
-    key.strip_prefix(HEADERS)?.strip_prefix('[')?.strip_suffix(']')
+    key.strip_prefix(HEADERS)?
+        .strip_prefix('[')?
+        .strip_suffix(']')
 }
 
 /// The filter and key in `experimental.envoy.filters.FILTER[KEY]`.
@@ -102,7 +104,10 @@ mod tests {
     #[test]
     fn nested_brackets_name_nested_claims() {
         let path = claim_path("request.auth.claims[realm_access][roles]");
-        assert_eq!(path, Some(vec!["realm_access".to_owned(), "roles".to_owned()]));
+        assert_eq!(
+            path,
+            Some(vec!["realm_access".to_owned(), "roles".to_owned()])
+        );
     }
 
     #[test]
@@ -113,8 +118,14 @@ mod tests {
 
     #[test]
     fn brackets_that_do_not_nest_are_part_of_one_name() {
-        assert_eq!(claim_path("request.auth.claims[[a]]"), Some(vec!["[a]".to_owned()]));
-        assert_eq!(claim_path("request.auth.claims[a]b]"), Some(vec!["a]b".to_owned()]));
+        assert_eq!(
+            claim_path("request.auth.claims[[a]]"),
+            Some(vec!["[a]".to_owned()])
+        );
+        assert_eq!(
+            claim_path("request.auth.claims[a]b]"),
+            Some(vec!["a]b".to_owned()])
+        );
     }
 
     #[test]

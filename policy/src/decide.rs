@@ -51,12 +51,18 @@ impl Compiled {
 
     /// Decides about one request with its verified claims.
     pub fn decide(&self, request: &Request, claims: &Claims) -> Decision<'_> {
-        let path = request.path.as_deref().map(|path| normalize(path, self.normalization));
+        let path = request
+            .path
+            .as_deref()
+            .map(|path| normalize(path, self.normalization));
         let normal;
         let request = match path {
             Some(Err(_)) => return Decision::BadPath,
             Some(Ok(Cow::Owned(path))) => {
-                normal = Request { path: Some(path), ..request.clone() };
+                normal = Request {
+                    path: Some(path),
+                    ..request.clone()
+                };
                 &normal
             }
             Some(Ok(Cow::Borrowed(_))) | None => request,
@@ -79,6 +85,10 @@ impl Compiled {
                 Tri::No => return Decision::Denied(None),
             }
         }
-        if open { Decision::Unknown } else { Decision::Allowed }
+        if open {
+            Decision::Unknown
+        } else {
+            Decision::Allowed
+        }
     }
 }

@@ -152,7 +152,9 @@ pub struct Explanation {
 
 /// Explains what a workload's sidecar does with a request.
 pub fn explain(question: &Question<'_>) -> Explanation {
-    let effective = question.mesh.effective(question.manifests, question.workload);
+    let effective = question
+        .mesh
+        .effective(question.manifests, question.workload);
     let mut chain = Chain::new(question, &effective);
     chain.run();
     chain.finish()
@@ -237,7 +239,11 @@ impl<'a> Chain<'a> {
 
     fn finish(mut self) -> Explanation {
         self.note_interference();
-        let allowed = self.possible.iter().filter(|outcome| outcome.allowed).count();
+        let allowed = self
+            .possible
+            .iter()
+            .filter(|outcome| outcome.allowed)
+            .count();
         let opaque = self.possible.iter().any(|outcome| outcome.filter == OPAQUE);
         let verdict = match allowed {
             _ if opaque => Verdict::Unknown,
@@ -267,8 +273,15 @@ impl<'a> Chain<'a> {
     }
 
     fn note_interference(&mut self) {
-        self.assumptions.push("a header that is not listed is not sent".to_owned());
-        for other in self.question.manifests.others.iter().filter(|other| other.may_interfere) {
+        self.assumptions
+            .push("a header that is not listed is not sent".to_owned());
+        for other in self
+            .question
+            .manifests
+            .others
+            .iter()
+            .filter(|other| other.may_interfere)
+        {
             self.assumptions.push(format!(
                 "{} {} ({}) changes nothing that matters here; it is not modelled",
                 other.kind, other.id, other.location
@@ -276,7 +289,13 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn step(&mut self, filter: &str, passed: Passed, summary: impl Into<String>, checks: Vec<Check>) {
+    fn step(
+        &mut self,
+        filter: &str,
+        passed: Passed,
+        summary: impl Into<String>,
+        checks: Vec<Check>,
+    ) {
         self.steps.push(Step {
             filter: filter.to_owned(),
             passed,
@@ -289,8 +308,14 @@ impl<'a> Chain<'a> {
     fn connection(&mut self) -> Flow {
         let mtls = &self.effective.mtls;
         let Some(mode) = mtls.of(self.request.port) else {
-            self.missing.insert("port (its mTLS mode differs)".to_owned());
-            self.step(CONNECTION, Passed::Unknown, "mTLS mode depends on the port", Vec::new());
+            self.missing
+                .insert("port (its mTLS mode differs)".to_owned());
+            self.step(
+                CONNECTION,
+                Passed::Unknown,
+                "mTLS mode depends on the port",
+                Vec::new(),
+            );
             return Flow::Continue;
         };
         let by = mtls.from.as_deref().unwrap_or("Istio's default");
@@ -311,10 +336,20 @@ impl<'a> Chain<'a> {
         };
         let mode = format!("{mode:?}").to_uppercase();
         if refused.is_empty() {
-            self.step(CONNECTION, Passed::Yes, format!("mTLS {mode} by {by}"), Vec::new());
+            self.step(
+                CONNECTION,
+                Passed::Yes,
+                format!("mTLS {mode} by {by}"),
+                Vec::new(),
+            );
             return Flow::Continue;
         }
-        self.step(CONNECTION, Passed::No, format!("mTLS {mode} by {by}: {refused}"), Vec::new());
+        self.step(
+            CONNECTION,
+            Passed::No,
+            format!("mTLS {mode} by {by}: {refused}"),
+            Vec::new(),
+        );
         self.possible.push(Outcome {
             allowed: false,
             status: None,
@@ -333,10 +368,14 @@ impl<'a> Chain<'a> {
         merge_headers(&mut self.request);
         if let Token::Bearer(token) = self.question.token {
             let value = format!("Bearer {}", token.expose_secret());
-            self.request.headers.push(("authorization".to_owned(), value));
+            self.request
+                .headers
+                .push(("authorization".to_owned(), value));
             merge_headers(&mut self.request);
         }
-        let Some(path) = self.request.path.clone() else { return Flow::Continue };
+        let Some(path) = self.request.path.clone() else {
+            return Flow::Continue;
+        };
         match normalize(&path, self.question.mesh.path_normalization) {
             Ok(normal) => {
                 if normal != path {
@@ -348,7 +387,12 @@ impl<'a> Chain<'a> {
                 Flow::Continue
             }
             Err(details) => {
-                self.step(CONNECTION_MANAGER, Passed::No, "the path has no normal form", Vec::new());
+                self.step(
+                    CONNECTION_MANAGER,
+                    Passed::No,
+                    "the path has no normal form",
+                    Vec::new(),
+                );
                 self.possible.push(Outcome {
                     allowed: false,
                     status: Some(400),
@@ -371,19 +415,39 @@ impl<'a> Chain<'a> {
         let Some(custom) = rbac::build(self.question.mesh, policies, Action::Custom, false) else {
             return Flow::Continue;
         };
-        let all: Policies = custom.rules.into_iter().chain(custom.shadow).flatten().collect();
+        let all: Policies = custom
+            .rules
+            .into_iter()
+            .chain(custom.shadow)
+            .flatten()
+            .collect();
         let found = rbac::first_match(&all, &self.request, &Claims::None);
         if found.holds == Tri::No {
-            self.step(EXT_AUTHZ, Passed::Yes, "no CUSTOM policy matches", Vec::new());
+            self.step(
+                EXT_AUTHZ,
+                Passed::Yes,
+                "no CUSTOM policy matches",
+                Vec::new(),
+            );
             return Flow::Continue;
         }
         self.want_inputs(&all);
-        let policy = found.name.and_then(|name| all.get(name)).map(|rule| rule.policy.clone());
-        let reason = "a CUSTOM policy asks an external authorizer, whose answer manifests do not hold";
+        let policy = found
+            .name
+            .and_then(|name| all.get(name))
+            .map(|rule| rule.policy.clone());
+        let reason =
+            "a CUSTOM policy asks an external authorizer, whose answer manifests do not hold";
         self.step(EXT_AUTHZ, Passed::Unknown, reason, Vec::new());
-        self.missing.insert("the external authorizer's answer".to_owned());
-        self.assumptions.push("the external authorizer changes no header".to_owned());
-        self.possible.push(Outcome { filter: EXT_AUTHZ.to_owned(), policy, ..unknown(reason) });
+        self.missing
+            .insert("the external authorizer's answer".to_owned());
+        self.assumptions
+            .push("the external authorizer changes no header".to_owned());
+        self.possible.push(Outcome {
+            filter: EXT_AUTHZ.to_owned(),
+            policy,
+            ..unknown(reason)
+        });
         Flow::Continue
     }
 
@@ -399,13 +463,20 @@ impl<'a> Chain<'a> {
     fn extension(&mut self, extension: &Resource<TrafficExtension>, sees: Option<bool>) -> Flow {
         let id = extension.id();
         let filter = format!("TrafficExtension {id}");
-        let script = extension.spec.lua.as_ref().map(|lua| lua::MissingTokenReply::read(&lua.inline_code));
+        let script = extension
+            .spec
+            .lua
+            .as_ref()
+            .map(|lua| lua::MissingTokenReply::read(&lua.inline_code));
         let Some(Some(reply)) = script else {
             let kind = if script.is_some() { "Lua" } else { "Wasm" };
             let reason = format!("{kind} extension {id} is not modelled");
             self.missing.insert(reason.clone());
             self.step(&filter, Passed::Unknown, reason.clone(), Vec::new());
-            self.possible.push(Outcome { policy: Some(id), ..unknown(&reason) });
+            self.possible.push(Outcome {
+                policy: Some(id),
+                ..unknown(&reason)
+            });
             return Flow::Stop;
         };
 
@@ -426,10 +497,20 @@ impl<'a> Chain<'a> {
             location: Some(extension.origin.locate("spec.lua.inlineCode")),
         };
         if passed == Tri::Yes {
-            self.step(&filter, Passed::Yes, "a verified token is there", vec![check]);
+            self.step(
+                &filter,
+                Passed::Yes,
+                "a verified token is there",
+                vec![check],
+            );
             return Flow::Continue;
         }
-        self.step(&filter, passed.into(), "answers requests without a verified token", vec![check]);
+        self.step(
+            &filter,
+            passed.into(),
+            "answers requests without a verified token",
+            vec![check],
+        );
         self.possible.push(Outcome {
             allowed: false,
             status: Some(reply.status),
@@ -455,7 +536,9 @@ impl<'a> Chain<'a> {
     fn deny(&mut self) -> Flow {
         self.audit();
         self.dry_run(Action::Deny);
-        let Some(rules) = self.enforced(Action::Deny) else { return Flow::Continue };
+        let Some(rules) = self.enforced(Action::Deny) else {
+            return Flow::Continue;
+        };
         let found = rbac::first_match(&rules, &self.request, &self.claims);
         if found.holds == Tri::No {
             self.step(RBAC, Passed::Yes, "no DENY policy matches", Vec::new());
@@ -463,7 +546,11 @@ impl<'a> Chain<'a> {
         }
 
         let rule = found.name.and_then(|name| rules.get(name));
-        let verb = if found.holds == Tri::Yes { "matches" } else { "may match" };
+        let verb = if found.holds == Tri::Yes {
+            "matches"
+        } else {
+            "may match"
+        };
         let reason = match rule {
             Some(rule) => format!("DENY policy {} {verb}", rule_id(rule)),
             None => format!("a DENY policy {verb}"),
@@ -490,17 +577,26 @@ impl<'a> Chain<'a> {
 
     /// AUDIT decides nothing; it is worth saying that a policy would be logged.
     fn audit(&mut self) {
-        let Some(rules) = self.enforced(Action::Audit) else { return };
+        let Some(rules) = self.enforced(Action::Audit) else {
+            return;
+        };
         let found = rbac::first_match(&rules, &self.request, &self.claims);
         if let (Tri::Yes, Some(rule)) = (found.holds, found.name.and_then(|name| rules.get(name))) {
-            self.step(RBAC, Passed::Yes, format!("AUDIT policy {} logs it", rule_id(rule)), Vec::new());
+            self.step(
+                RBAC,
+                Passed::Yes,
+                format!("AUDIT policy {} logs it", rule_id(rule)),
+                Vec::new(),
+            );
         }
     }
 
     /// What a dry run would do, were it enforced.
     fn dry_run(&mut self, action: Action) {
         let rbac = rbac::build(self.question.mesh, &self.effective.policies, action, false);
-        let Some(shadow) = rbac.and_then(|rbac| rbac.shadow) else { return };
+        let Some(shadow) = rbac.and_then(|rbac| rbac.shadow) else {
+            return;
+        };
         let found = rbac::first_match(&shadow, &self.request, &self.claims);
         let summary = match (action, found.holds) {
             (_, Tri::Unknown) => return,
@@ -514,13 +610,20 @@ impl<'a> Chain<'a> {
     fn allow(&mut self) -> Flow {
         self.dry_run(Action::Allow);
         let Some(rules) = self.enforced(Action::Allow) else {
-            self.step(RBAC, Passed::Yes, "no ALLOW policy applies, so nothing more is asked", Vec::new());
+            self.step(
+                RBAC,
+                Passed::Yes,
+                "no ALLOW policy applies, so nothing more is asked",
+                Vec::new(),
+            );
             return Flow::Continue;
         };
         let found = rbac::first_match(&rules, &self.request, &self.claims);
         let rule = found.name.and_then(|name| rules.get(name));
-        let refusal =
-            || Outcome { reason: "no ALLOW policy matches".to_owned(), ..rbac_refusal(None) };
+        let refusal = || Outcome {
+            reason: "no ALLOW policy matches".to_owned(),
+            ..rbac_refusal(None)
+        };
         match (found.holds, rule) {
             (Tri::Yes, rule) => {
                 let summary = match rule {
@@ -540,7 +643,12 @@ impl<'a> Chain<'a> {
             (Tri::Unknown, _) => {
                 self.note_nearest(&rules);
                 self.want_inputs(&rules);
-                self.step(RBAC, Passed::Unknown, "an ALLOW policy may match", Vec::new());
+                self.step(
+                    RBAC,
+                    Passed::Unknown,
+                    "an ALLOW policy may match",
+                    Vec::new(),
+                );
                 self.possible.push(refusal());
                 Flow::Continue
             }
@@ -577,7 +685,8 @@ impl<'a> Chain<'a> {
     /// The checks of the alternative through which a rule matched.
     fn matching(&self, rule: &CompiledRule) -> Vec<Check> {
         let holds = |all: &&Vec<Condition>| {
-            all.iter().all(|one| one.test(&self.request, &self.claims) == Tri::Yes)
+            all.iter()
+                .all(|one| one.test(&self.request, &self.claims) == Tri::Yes)
         };
         [&rule.permissions, &rule.principals]
             .into_iter()
@@ -593,7 +702,13 @@ impl<'a> Chain<'a> {
         let one = |values: &[String]| match values {
             [only] => format!("`{only}`"),
             many => {
-                format!("one of {}", many.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", "))
+                format!(
+                    "one of {}",
+                    many.iter()
+                        .map(|one| format!("`{one}`"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
             }
         };
         Check {
@@ -614,7 +729,11 @@ impl<'a> Chain<'a> {
     }
 
     fn locate(&self, policy: &str, path: &str) -> Option<Location> {
-        let policy = self.effective.policies.iter().find(|resource| resource.id() == policy)?;
+        let policy = self
+            .effective
+            .policies
+            .iter()
+            .find(|resource| resource.id() == policy)?;
         Some(policy.origin.locate(path))
     }
 }

@@ -77,7 +77,13 @@ pub(crate) fn find(
     evidence: &Evidence,
     missed: &[Condition],
 ) -> Vec<Finding> {
-    let mut search = Search { question, effective, evidence, missed, found: Vec::new() };
+    let mut search = Search {
+        question,
+        effective,
+        evidence,
+        missed,
+        found: Vec::new(),
+    };
     search.token();
     search.missed();
     search.policies();
@@ -102,15 +108,24 @@ struct Fix {
 
 impl Fix {
     fn keycloak(text: impl Into<String>) -> Self {
-        Self { keycloak: Some(text.into()), istio: None }
+        Self {
+            keycloak: Some(text.into()),
+            istio: None,
+        }
     }
 
     fn istio(text: impl Into<String>) -> Self {
-        Self { keycloak: None, istio: Some(text.into()) }
+        Self {
+            keycloak: None,
+            istio: Some(text.into()),
+        }
     }
 
     fn or_istio(self, text: impl Into<String>) -> Self {
-        Self { istio: Some(text.into()), ..self }
+        Self {
+            istio: Some(text.into()),
+            ..self
+        }
     }
 }
 
@@ -138,7 +153,11 @@ impl Search<'_> {
     /// What the refusal of a token shows.
     fn token(&mut self) {
         let payload = self.evidence.payload.as_ref();
-        let text = |name: &str| payload.and_then(|claims| claims.get(name)).and_then(Value::as_str);
+        let text = |name: &str| {
+            payload
+                .and_then(|claims| claims.get(name))
+                .and_then(Value::as_str)
+        };
         match self.evidence.status {
             Some(Status::UnknownIssuer) => {
                 let issuer = text("iss").unwrap_or_default().to_owned();
@@ -193,7 +212,8 @@ impl Search<'_> {
         }
         let request = self.question.request;
         let bearer = request.header("authorization").next();
-        if !self.evidence.token_found && bearer.is_some() && !self.effective.jwt_rules().is_empty() {
+        if !self.evidence.token_found && bearer.is_some() && !self.effective.jwt_rules().is_empty()
+        {
             let default = self.effective.jwt_rules().iter().any(|rule| {
                 rule.from_headers.is_empty()
                     && rule.from_params.is_empty()
@@ -206,13 +226,22 @@ impl Search<'_> {
                 "fromHeaders, fromParams or fromCookies replace the Authorization header, so a \
                  token there is not seen"
             };
-            self.add(TOKEN_NOT_FOUND, None, message, Fix::istio("send the token where the rule looks, or name the place in fromHeaders"));
+            self.add(
+                TOKEN_NOT_FOUND,
+                None,
+                message,
+                Fix::istio("send the token where the rule looks, or name the place in fromHeaders"),
+            );
         }
     }
 
     fn audience(&mut self, payload: Option<&Map<String, Value>>) {
         let rules = self.effective.jwt_rules();
-        let wanted: Vec<_> = rules.iter().flat_map(|rule| &rule.audiences).cloned().collect();
+        let wanted: Vec<_> = rules
+            .iter()
+            .flat_map(|rule| &rule.audiences)
+            .cloned()
+            .collect();
         let had = match payload.and_then(|claims| claims.get("aud")) {
             None => "the token has no `aud`".to_owned(),
             Some(had) => format!("the token's `aud` is {had}"),
@@ -257,7 +286,12 @@ impl Search<'_> {
         self.missed_identity();
     }
 
-    fn missed_claim(&mut self, payload: &Map<String, Value>, path: &[String], condition: &Condition) {
+    fn missed_claim(
+        &mut self,
+        payload: &Map<String, Value>,
+        path: &[String],
+        condition: &Condition,
+    ) {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         let value = claim(payload, path);
         let service_account = payload
@@ -272,8 +306,10 @@ impl Search<'_> {
                 None,
                 "the token is a client's own (client_credentials): service accounts have no email, \
                  and the scope `email` does not give them one",
-                Fix::keycloak("give the service account's user an email, if it really is to have one")
-                    .or_istio("allow the client by request.auth.claims[azp] in a rule of its own"),
+                Fix::keycloak(
+                    "give the service account's user an email, if it really is to have one",
+                )
+                .or_istio("allow the client by request.auth.claims[azp] in a rule of its own"),
             ),
             (["aud"], _) => {
                 let had = value.map_or("no `aud`".to_owned(), |had| format!("`aud` {had}"));
@@ -303,8 +339,10 @@ impl Search<'_> {
                     NESTED_ROLES,
                     None,
                     format!("the token has no top-level `{name}`, but {place}"),
-                    Fix::keycloak(format!("add a role mapper whose token claim name is `{name}`"))
-                        .or_istio(format!("ask for request.auth.claims{place}")),
+                    Fix::keycloak(format!(
+                        "add a role mapper whose token claim name is `{name}`"
+                    ))
+                    .or_istio(format!("ask for request.auth.claims{place}")),
                 );
             }
             (_, Some(value)) if !matches!(value, Value::String(_) | Value::Array(_)) => self.add(
@@ -341,15 +379,26 @@ impl Search<'_> {
     }
 
     fn host(&mut self, condition: &Condition) {
-        let Some((bare, port)) = self.question.request.host.as_deref().and_then(|host| host.rsplit_once(':'))
+        let Some((bare, port)) = self
+            .question
+            .request
+            .host
+            .as_deref()
+            .and_then(|host| host.rsplit_once(':'))
         else {
             return;
         };
-        if condition.values.iter().any(|value| value.eq_ignore_ascii_case(bare)) {
+        if condition
+            .values
+            .iter()
+            .any(|value| value.eq_ignore_ascii_case(bare))
+        {
             self.add(
                 HOST_PORT,
                 None,
-                format!("the Host header is `{bare}:{port}`, and hosts are compared with their port"),
+                format!(
+                    "the Host header is `{bare}:{port}`, and hosts are compared with their port"
+                ),
                 Fix::istio(format!("write both `{bare}` and `{bare}:*`")),
             );
         }
@@ -368,11 +417,14 @@ impl Search<'_> {
                 .map(|(_, rule)| rule)
                 .collect();
             let asks_token = |condition: &Condition| {
-                let about = |leaf: &Leaf| matches!(leaf, Leaf::Claim { .. } | Leaf::RequestPrincipal { .. });
+                let about = |leaf: &Leaf| {
+                    matches!(leaf, Leaf::Claim { .. } | Leaf::RequestPrincipal { .. })
+                };
                 condition.any_of.iter().any(about)
             };
             for rule in &all {
-                let about_tokens: Vec<_> = rule.conditions().filter(|one| asks_token(one)).collect();
+                let about_tokens: Vec<_> =
+                    rule.conditions().filter(|one| asks_token(one)).collect();
                 if let (Some(first), true) = (about_tokens.first(), jwt_rules.is_empty()) {
                     self.add(
                         NO_AUTHENTICATION,
@@ -383,16 +435,23 @@ impl Search<'_> {
                             policy.id(),
                             first.attribute
                         ),
-                        Fix::istio("add a RequestAuthentication with the issuer for the same workload"),
+                        Fix::istio(
+                            "add a RequestAuthentication with the issuer for the same workload",
+                        ),
                     );
                 }
                 let only_negative =
                     !about_tokens.is_empty() && about_tokens.iter().all(|one| one.negated);
-                if let (true, Action::Allow, Some(first)) = (only_negative, action, about_tokens.first()) {
+                if let (true, Action::Allow, Some(first)) =
+                    (only_negative, action, about_tokens.first())
+                {
                     self.add(
                         SATISFIED_BY_NOTHING,
                         Some(policy.origin.locate(&first.path)),
-                        format!("{} is satisfied by a request without any token", first.attribute),
+                        format!(
+                            "{} is satisfied by a request without any token",
+                            first.attribute
+                        ),
                         Fix::istio("ask for a token, too: requestPrincipals: [\"*\"]"),
                     );
                 }
@@ -409,10 +468,13 @@ impl Search<'_> {
         let location = Some(policy.origin.locate(&condition.path));
         for leaf in &condition.any_of {
             let wanted: Vec<&str> = match leaf {
-                Leaf::Claim { path, values } if path[..] == ["iss"] => {
-                    values.iter().filter_map(|one| exact(&one.pattern)).collect()
+                Leaf::Claim { path, values } if path[..] == ["iss"] => values
+                    .iter()
+                    .filter_map(|one| exact(&one.pattern))
+                    .collect(),
+                Leaf::RequestPrincipal { issuer, .. } => {
+                    exact(&issuer.pattern).into_iter().collect()
                 }
-                Leaf::RequestPrincipal { issuer, .. } => exact(&issuer.pattern).into_iter().collect(),
                 Leaf::Header { name, .. } if name.eq_ignore_ascii_case("authorization") => {
                     let removed = |rule: &&crate::types::JwtRule| !rule.forward_original_token;
                     if rules.iter().any(removed) {
@@ -446,7 +508,9 @@ impl Search<'_> {
                     None => self.add(
                         ISSUER_UNKNOWN,
                         location.clone(),
-                        format!("no RequestAuthentication of the workload verifies issuer `{issuer}`"),
+                        format!(
+                            "no RequestAuthentication of the workload verifies issuer `{issuer}`"
+                        ),
                         Fix::istio("add a jwtRule for it, or take the value out"),
                     ),
                 }
@@ -461,13 +525,21 @@ impl Search<'_> {
             for (at, from) in rule.from.iter().enumerate() {
                 let Some(source) = &from.source else { continue };
                 let path = format!("spec.rules[{index}].from[{at}].source");
-                principals.push((format!("{path}.requestPrincipals"), &source.request_principals));
-                principals.push((format!("{path}.notRequestPrincipals"), &source.not_request_principals));
+                principals.push((
+                    format!("{path}.requestPrincipals"),
+                    &source.request_principals,
+                ));
+                principals.push((
+                    format!("{path}.notRequestPrincipals"),
+                    &source.not_request_principals,
+                ));
                 plain.push((format!("{path}.principals"), &source.principals));
                 plain.push((format!("{path}.notPrincipals"), &source.not_principals));
             }
             for (at, to) in rule.to.iter().enumerate() {
-                let Some(operation) = &to.operation else { continue };
+                let Some(operation) = &to.operation else {
+                    continue;
+                };
                 let path = format!("spec.rules[{index}].to[{at}].operation");
                 for (name, values) in [
                     ("hosts", &operation.hosts),
@@ -493,10 +565,15 @@ impl Search<'_> {
                 for (at, value) in values.iter().enumerate() {
                     if let Some(meaning) = principal_trap(value) {
                         let place = policy.origin.locate(&format!("{path}[{at}]"));
-                        self.add(STAR, Some(place), format!("`{value}` means {meaning}"), Fix::istio(
-                            "write ISSUER/* for every subject of one issuer, or match \
+                        self.add(
+                            STAR,
+                            Some(place),
+                            format!("`{value}` means {meaning}"),
+                            Fix::istio(
+                                "write ISSUER/* for every subject of one issuer, or match \
                              request.auth.claims[iss] and [sub] apart",
-                        ));
+                            ),
+                        );
                     }
                 }
             }
@@ -508,7 +585,9 @@ impl Search<'_> {
                         .unwrap_or(value);
                     if inner.contains('*') && !crate::template::is_template(value) {
                         let place = policy.origin.locate(&format!("{path}[{at}]"));
-                        let message = format!("in `{value}`, a `*` that is neither first nor last is just a star");
+                        let message = format!(
+                            "in `{value}`, a `*` that is neither first nor last is just a star"
+                        );
                         let fix = if path.contains("aths") {
                             "write {*} for one segment of a path"
                         } else {
@@ -528,18 +607,39 @@ impl Search<'_> {
         let manifests = self.question.manifests;
         for policy in &manifests.authorization_policies {
             let targets = !policy.spec.target_refs.is_empty() || policy.spec.target_ref.is_some();
-            self.reach("AuthorizationPolicy", policy, policy.spec.selector.as_ref(), targets);
+            self.reach(
+                "AuthorizationPolicy",
+                policy,
+                policy.spec.selector.as_ref(),
+                targets,
+            );
         }
         for resource in &manifests.request_authentications {
-            let targets = !resource.spec.target_refs.is_empty() || resource.spec.target_ref.is_some();
-            self.reach("RequestAuthentication", resource, resource.spec.selector.as_ref(), targets);
+            let targets =
+                !resource.spec.target_refs.is_empty() || resource.spec.target_ref.is_some();
+            self.reach(
+                "RequestAuthentication",
+                resource,
+                resource.spec.selector.as_ref(),
+                targets,
+            );
         }
         for resource in &manifests.peer_authentications {
-            self.reach("PeerAuthentication", resource, resource.spec.selector.as_ref(), false);
+            self.reach(
+                "PeerAuthentication",
+                resource,
+                resource.spec.selector.as_ref(),
+                false,
+            );
         }
         for resource in &manifests.traffic_extensions {
             let targets = !resource.spec.target_refs.is_empty();
-            self.reach("TrafficExtension", resource, resource.spec.selector.as_ref(), targets);
+            self.reach(
+                "TrafficExtension",
+                resource,
+                resource.spec.selector.as_ref(),
+                targets,
+            );
         }
     }
 
@@ -568,7 +668,12 @@ impl Search<'_> {
             let count = |tcp| {
                 rbac::build(self.question.mesh, &[policy], policy.spec.action, tcp)
                     .and_then(|rbac| rbac.rules)
-                    .map(|rules| rules.values().map(|rule| rule.conditions().count()).sum::<usize>())
+                    .map(|rules| {
+                        rules
+                            .values()
+                            .map(|rule| rule.conditions().count())
+                            .sum::<usize>()
+                    })
             };
             count(false) != count(true)
         });
@@ -579,7 +684,10 @@ impl Search<'_> {
         for service in &self.question.manifests.services {
             let selected = service.namespace == workload.namespace
                 && !service.selector.is_empty()
-                && service.selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value));
+                && service
+                    .selector
+                    .iter()
+                    .all(|(key, value)| workload.labels.get(key) == Some(value));
             if !selected {
                 continue;
             }
@@ -605,13 +713,22 @@ impl Search<'_> {
         selector: Option<&WorkloadSelector>,
         targets: bool,
     ) {
-        let gateway = self.question.workload.labels.contains_key("gateway.networking.k8s.io/gateway-name");
+        let gateway = self
+            .question
+            .workload
+            .labels
+            .contains_key("gateway.networking.k8s.io/gateway-name");
         if targets && !gateway {
             self.add(
                 TARGET_REFS,
                 Some(resource.origin.locate("spec.targetRefs")),
-                format!("{kind} {} has targetRefs: sidecars ignore it altogether", resource.id()),
-                Fix::istio("use `selector` for sidecars; targetRefs are for gateways and waypoints"),
+                format!(
+                    "{kind} {} has targetRefs: sidecars ignore it altogether",
+                    resource.id()
+                ),
+                Fix::istio(
+                    "use `selector` for sidecars; targetRefs are for gateways and waypoints",
+                ),
             );
             return;
         }
@@ -620,9 +737,13 @@ impl Search<'_> {
             (root || namespace == resource.meta.namespace) && is_subset(selector, labels)
         };
         let workloads = &self.question.manifests.workloads;
-        let known = workloads.iter().any(|pods| root || pods.namespace == resource.meta.namespace);
+        let known = workloads
+            .iter()
+            .any(|pods| root || pods.namespace == resource.meta.namespace);
         let asked = self.question.workload;
-        let hit = workloads.iter().any(|pods| reaches(&pods.namespace, &pods.labels))
+        let hit = workloads
+            .iter()
+            .any(|pods| reaches(&pods.namespace, &pods.labels))
             || reaches(&asked.namespace, &asked.labels);
         let selective = selector.is_some_and(|selector| !selector.match_labels.is_empty());
         if selective && !hit && (known || resource.meta.namespace == asked.namespace) {
@@ -659,11 +780,16 @@ fn nested(payload: &Map<String, Value>, name: &str) -> Option<String> {
     if name != "roles" && name != "groups" {
         return None;
     }
-    if payload.get("realm_access").is_some_and(|access| access.get(name).is_some()) {
+    if payload
+        .get("realm_access")
+        .is_some_and(|access| access.get(name).is_some())
+    {
         return Some(format!("[realm_access][{name}]"));
     }
     let clients = payload.get("resource_access")?.as_object()?;
-    let (client, _) = clients.iter().find(|(_, access)| access.get(name).is_some())?;
+    let (client, _) = clients
+        .iter()
+        .find(|(_, access)| access.get(name).is_some())?;
     Some(format!("[resource_access][{client}][{name}]"))
 }
 
@@ -679,7 +805,11 @@ fn alike(one: &str, other: &str) -> bool {
         };
         let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
         let path = path.strip_prefix("auth/").unwrap_or(path);
-        format!("{}/{}", host.to_ascii_lowercase(), path.trim_end_matches('/').to_ascii_lowercase())
+        format!(
+            "{}/{}",
+            host.to_ascii_lowercase(),
+            path.trim_end_matches('/').to_ascii_lowercase()
+        )
     }
     one != other && bare(one) == bare(other)
 }
@@ -687,19 +817,25 @@ fn alike(one: &str, other: &str) -> bool {
 /// Traps of `ISSUER/SUBJECT` with a star.
 fn principal_trap(value: &str) -> Option<String> {
     match value.rsplit_once('/') {
-        Some((issuer, subject)) if subject.len() > 1 && subject.ends_with('*') && !value.starts_with('*') => {
+        Some((issuer, subject))
+            if subject.len() > 1 && subject.ends_with('*') && !value.starts_with('*') =>
+        {
             let start = &subject[..subject.len() - 1];
-            Some(format!("issuer `{issuer}` and a subject that begins with `{start}`"))
+            Some(format!(
+                "issuer `{issuer}` and a subject that begins with `{start}`"
+            ))
         }
         Some((issuer, "*")) if issuer.starts_with('*') => {
             Some("a subject that is a star".to_owned())
         }
-        Some((issuer, subject)) if issuer.len() > 1 && issuer.starts_with('*') => {
-            Some(format!("an issuer that ends with `{}` and the subject `{subject}`", &issuer[1..]))
-        }
-        None if value.len() > 1 && value.starts_with('*') => {
-            Some(format!("any issuer and a subject that ends with `{}`", &value[1..]))
-        }
+        Some((issuer, subject)) if issuer.len() > 1 && issuer.starts_with('*') => Some(format!(
+            "an issuer that ends with `{}` and the subject `{subject}`",
+            &issuer[1..]
+        )),
+        None if value.len() > 1 && value.starts_with('*') => Some(format!(
+            "any issuer and a subject that ends with `{}`",
+            &value[1..]
+        )),
         None if !value.contains('*') => Some(format!("issuer `{value}` with an empty subject")),
         _ => None,
     }
@@ -707,8 +843,16 @@ fn principal_trap(value: &str) -> Option<String> {
 
 /// Whether Istio takes, or may take, a port for HTTP.
 fn may_be_http(port: &ServicePort) -> bool {
-    let name = port.app_protocol.as_deref().or(port.name.as_deref()).unwrap_or_default();
-    let protocol = name.split('-').next().unwrap_or_default().to_ascii_lowercase();
+    let name = port
+        .app_protocol
+        .as_deref()
+        .or(port.name.as_deref())
+        .unwrap_or_default();
+    let protocol = name
+        .split('-')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     !matches!(
         protocol.as_str(),
         "tcp" | "tls" | "https" | "udp" | "mongo" | "mysql" | "redis"

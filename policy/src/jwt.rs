@@ -56,7 +56,9 @@ impl Status {
             Self::PayloadBadBase64 => "Jwt payload is an invalid Base64url encoded",
             Self::PayloadBadJson => "Jwt payload is an invalid JSON",
             Self::NotAString(name) => return format!("Jwt payload [{name}] field is not a string"),
-            Self::NotAnInteger(name) => return format!("Jwt payload [{name}] field is not an integer"),
+            Self::NotAnInteger(name) => {
+                return format!("Jwt payload [{name}] field is not an integer");
+            }
             Self::OutOfRange(name) => {
                 return format!("Jwt payload [{name}] field is not a positive 64 bit integer");
             }
@@ -73,12 +75,19 @@ impl Status {
 
     /// 403 for a wrong audience, 401 for everything else.
     pub(crate) fn code(self) -> u16 {
-        if self == Self::AudienceNotAllowed { 403 } else { 401 }
+        if self == Self::AudienceNotAllowed {
+            403
+        } else {
+            401
+        }
     }
 
     /// `response_code_details`.
     pub(crate) fn details(self) -> String {
-        format!("jwt_authn_access_denied{{{}}}", self.text().replace(' ', "_"))
+        format!(
+            "jwt_authn_access_denied{{{}}}",
+            self.text().replace(' ', "_")
+        )
     }
 }
 
@@ -104,14 +113,20 @@ const ALGORITHMS: [&str; 13] = [
 impl Jwt {
     pub(crate) fn parse(token: &str) -> Result<Self, Status> {
         // Empty sections do not count: `a..b.c` has three.
-        let sections: Vec<_> = token.split('.').filter(|section| !section.is_empty()).collect();
+        let sections: Vec<_> = token
+            .split('.')
+            .filter(|section| !section.is_empty())
+            .collect();
         let [header_text, payload_text, signature_text] = sections[..] else {
             return Err(Status::BadFormat);
         };
 
         let header = decode(header_text).ok_or(Status::HeaderBadBase64)?;
         let header = protojson::object(&header).ok_or(Status::HeaderBadJson)?;
-        let alg = header.get("alg").and_then(Value::as_str).ok_or(Status::HeaderBadAlg)?;
+        let alg = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .ok_or(Status::HeaderBadAlg)?;
         if !ALGORITHMS.contains(&alg) {
             return Err(Status::HeaderUnsupportedAlg);
         }
@@ -186,7 +201,10 @@ fn audiences(payload: &Map<String, Value>) -> Option<Vec<String>> {
     match payload.get("aud") {
         None => Some(Vec::new()),
         Some(Value::String(one)) => Some(vec![one.clone()]),
-        Some(Value::Array(all)) => all.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+        Some(Value::Array(all)) => all
+            .iter()
+            .map(|one| one.as_str().map(str::to_owned))
+            .collect(),
         Some(_) => None,
     }
 }
@@ -195,7 +213,9 @@ fn audiences(payload: &Map<String, Value>) -> Option<Vec<String>> {
 pub(crate) fn audience_allowed(allowed: &[String], had: &[String]) -> bool {
     allowed.is_empty()
         || had.iter().any(|one| {
-            allowed.iter().any(|other| bare_audience(other) == bare_audience(one))
+            allowed
+                .iter()
+                .any(|other| bare_audience(other) == bare_audience(one))
         })
 }
 
@@ -221,7 +241,9 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = dense.trim_end_matches('=');
     let padding = dense.len() - digits.len();
     let exact = (4 - digits.len() % 4) % 4;
-    (padding == 0 || padding == exact).then(|| LENIENT.decode(digits).ok()).flatten()
+    (padding == 0 || padding == exact)
+        .then(|| LENIENT.decode(digits).ok())
+        .flatten()
 }
 
 /// The valid keys of a set.
@@ -234,8 +256,14 @@ struct Key {
 }
 
 enum Material {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
-    Ec { curve: Curve, point: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    Ec {
+        curve: Curve,
+        point: Vec<u8>,
+    },
     Oct(Vec<u8>),
     Ed25519(Vec<u8>),
     /// Valid for Envoy, but not checked here (a certificate).
@@ -350,7 +378,10 @@ impl Key {
             }
             "EC" => {
                 let curve = curve(alg, field("crv").unwrap_or_default())?;
-                Material::Ec { curve, point: point(curve, &bytes("x")?, &bytes("y")?)? }
+                Material::Ec {
+                    curve,
+                    point: point(curve, &bytes("x")?, &bytes("y")?)?,
+                }
             }
             "oct" => {
                 if !alg.is_empty() && !["HS256", "HS384", "HS512"].contains(&alg) {
@@ -366,7 +397,11 @@ impl Key {
             }
             _ => return None,
         };
-        Some(Self { kid: field("kid").unwrap_or_default().to_owned(), alg: alg.to_owned(), material })
+        Some(Self {
+            kid: field("kid").unwrap_or_default().to_owned(),
+            alg: alg.to_owned(),
+            material,
+        })
     }
 
     /// A key is passed over only if both sides name a different `kid` or `alg`.
@@ -388,7 +423,9 @@ impl Key {
                 let parameters = match jwt.alg.as_str() {
                     "RS256" => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
                     "RS512" => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-                    "RS384" | "PS256" | "PS384" | "PS512" if small => return Signature::NotModelled,
+                    "RS384" | "PS256" | "PS384" | "PS512" if small => {
+                        return Signature::NotModelled;
+                    }
                     "RS384" => &signature::RSA_PKCS1_2048_8192_SHA384,
                     "PS256" => &signature::RSA_PSS_2048_8192_SHA256,
                     "PS384" => &signature::RSA_PSS_2048_8192_SHA384,
@@ -408,7 +445,9 @@ impl Key {
                     (Curve::P521, "ES512") => &signature::ECDSA_P521_SHA512_FIXED,
                     (Curve::P384 | Curve::P521, _) => return Signature::NotModelled,
                 };
-                let Some(signature) = curve.fixed_signature(&jwt.signature) else { return bad };
+                let Some(signature) = curve.fixed_signature(&jwt.signature) else {
+                    return bad;
+                };
                 let key = signature::UnparsedPublicKey::new(algorithm, point);
                 judge(key.verify(message, &signature).is_ok())
             }
@@ -464,7 +503,9 @@ fn point(curve: Curve, x: &[u8], y: &[u8]) -> Option<Vec<u8>> {
         Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED,
         Curve::P521 => &signature::ECDSA_P521_SHA512_FIXED,
     };
-    signature::ParsedPublicKey::new(algorithm, &point).is_ok().then_some(point)
+    signature::ParsedPublicKey::new(algorithm, &point)
+        .is_ok()
+        .then_some(point)
 }
 
 /// Instead of `keys`, a set may hold certificates by key id.
@@ -479,6 +520,10 @@ fn certificates(set: &Map<String, Value>) -> Vec<Key> {
         return Vec::new();
     }
     set.keys()
-        .map(|kid| Key { kid: kid.clone(), alg: String::new(), material: Material::Opaque })
+        .map(|kid| Key {
+            kid: kid.clone(),
+            alg: String::new(),
+            material: Material::Opaque,
+        })
         .collect()
 }

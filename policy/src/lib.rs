@@ -1,4 +1,11 @@
 //! What Istio's request-level security resources mean.
+// Long tables of Istio's fields read better whole, one arm a row.
+#![allow(
+    clippy::match_same_arms,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    clippy::type_complexity
+)]
 mod attribute;
 mod decide;
 mod explain;
@@ -22,7 +29,9 @@ pub use explain::{
     Change, Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Style, Verdict, explain,
 };
 pub use findings::Finding;
-pub use parse::{Diagnostic, InvalidManifests, Manifests, Meta, Other, Pods, Resource, Service, ServicePort};
+pub use parse::{
+    Diagnostic, InvalidManifests, Manifests, Meta, Other, Pods, Resource, Service, ServicePort,
+};
 pub use request::{Claims, Identity, Peer, Request, Token};
 pub use select::{Mesh, PathNormalization, Workload};
 pub use source::{Location, Origin};

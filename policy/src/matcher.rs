@@ -70,7 +70,10 @@ pub(crate) enum Pattern {
 
 impl StringMatcher {
     pub(crate) fn new(pattern: Pattern) -> Self {
-        Self { pattern, ignore_case: false }
+        Self {
+            pattern,
+            ignore_case: false,
+        }
     }
 
     pub(crate) fn exact(text: &str) -> Self {
@@ -120,7 +123,11 @@ impl StringMatcher {
     }
 
     fn same(&self, left: &[u8], right: &[u8]) -> bool {
-        if self.ignore_case { left.eq_ignore_ascii_case(right) } else { left == right }
+        if self.ignore_case {
+            left.eq_ignore_ascii_case(right)
+        } else {
+            left == right
+        }
     }
 
     /// Some value that matches, to show or to try.
@@ -161,18 +168,34 @@ pub(crate) enum Leaf {
     DestinationIp(IpNet),
     DestinationPort(u16),
     Sni(StringMatcher),
-    Header { name: String, value: HeaderValue },
+    Header {
+        name: String,
+        value: HeaderValue,
+    },
     UrlPath(StringMatcher),
-    UriTemplate { text: String, regex: Option<Regex> },
+    UriTemplate {
+        text: String,
+        regex: Option<Regex>,
+    },
     Authenticated(StringMatcher),
     SourceIp(IpNet),
     RemoteIp(IpNet),
     /// A verified claim that is, or lists, a matching string.
-    Claim { path: Vec<String>, values: Vec<StringMatcher> },
+    Claim {
+        path: Vec<String>,
+        values: Vec<StringMatcher>,
+    },
     /// Issuer and subject of a verified token.
-    RequestPrincipal { issuer: StringMatcher, subject: StringMatcher },
+    RequestPrincipal {
+        issuer: StringMatcher,
+        subject: StringMatcher,
+    },
     /// Metadata of any filter; each value matches a list (true) or a string.
-    FilterMetadata { filter: String, key: String, values: Vec<(bool, StringMatcher)> },
+    FilterMetadata {
+        filter: String,
+        key: String,
+        values: Vec<(bool, StringMatcher)>,
+    },
 }
 
 /// An input that an answer depends on and that was not given.
@@ -289,7 +312,8 @@ fn claim_matches(payload: &Map<String, Value>, path: &[String], values: &[String
 /// The value at a path of nested claims.
 pub(crate) fn claim<'a>(payload: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
-    rest.iter().try_fold(payload.get(first)?, |value, name| value.get(name.as_str()))
+    rest.iter()
+        .try_fold(payload.get(first)?, |value, name| value.get(name.as_str()))
 }
 
 #[cfg(test)]

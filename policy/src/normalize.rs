@@ -2,6 +2,7 @@
 //! (`MeshConfig.pathNormalization`).
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use crate::select::PathNormalization;
 
@@ -33,7 +34,10 @@ pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Result<Cow<'_, s
         text = unescape_slashes(&text);
     }
     let mut text = resolve(&text)?;
-    if matches!(mode, PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes) {
+    if matches!(
+        mode,
+        PathNormalization::MergeSlashes | PathNormalization::DecodeAndMergeSlashes
+    ) {
         text = merge_slashes(&text);
     }
     Ok(Cow::Owned(match query {
@@ -123,7 +127,7 @@ fn decode_unreserved(path: &str) -> Result<String, Refusal> {
             None => {
                 if b"\"<>`{}|^".contains(&byte) {
                     text.push('%');
-                    text.push_str(&format!("{byte:02X}"));
+                    let _ = write!(text, "{byte:02X}");
                 } else {
                     text.push(char::from(byte));
                 }
@@ -140,7 +144,11 @@ mod tests {
 
     fn check(mode: PathNormalization, cases: &[(&str, &str)]) {
         for (sent, seen) in cases {
-            assert_eq!(normalize(sent, mode).as_deref(), Ok(*seen), "{sent} under {mode:?}");
+            assert_eq!(
+                normalize(sent, mode).as_deref(),
+                Ok(*seen),
+                "{sent} under {mode:?}"
+            );
         }
     }
 
@@ -177,7 +185,10 @@ mod tests {
                 ("/app//", "/app//"),
                 ("/app/%2f", "/app/%2f"),
                 ("/%2Fapp%5cadmin%5Cabc", "/%2Fapp%5cadmin%5Cabc"),
-                ("/%5Capp%2f%5c%2F%2e%2e%2fadmin%5c\\abc", "/%5Capp%2f%5c%2F..%2fadmin%5c/abc"),
+                (
+                    "/%5Capp%2f%5c%2F%2e%2e%2fadmin%5c\\abc",
+                    "/%5Capp%2f%5c%2F..%2fadmin%5c/abc",
+                ),
             ],
         );
     }
@@ -186,7 +197,11 @@ mod tests {
     fn merging_makes_one_slash_of_many() {
         check(
             PathNormalization::MergeSlashes,
-            &[("/app//", "/app/"), ("/app/\\/\\/\\admin", "/app/admin"), ("/app%2f/", "/app%2f/")],
+            &[
+                ("/app//", "/app/"),
+                ("/app/\\/\\/\\admin", "/app/admin"),
+                ("/app%2f/", "/app%2f/"),
+            ],
         );
     }
 
@@ -210,13 +225,21 @@ mod tests {
     fn a_path_parameter_does_not_hide_a_dot_segment() {
         check(
             PathNormalization::Base,
-            &[("/..;/admin", "/admin"), ("/a;b/..;x/c", "/c"), ("/%2e%2e;/x", "/..;/x"), ("/a/.;", "/a/")],
+            &[
+                ("/..;/admin", "/admin"),
+                ("/a;b/..;x/c", "/c"),
+                ("/%2e%2e;/x", "/..;/x"),
+                ("/a/.;", "/a/"),
+            ],
         );
     }
 
     #[test]
     fn characters_that_may_not_stand_in_a_path_are_escaped() {
-        check(PathNormalization::Base, &[("/a|b", "/a%7Cb"), ("/a{b}", "/a%7Bb%7D"), ("/%zz", "/%zz")]);
+        check(
+            PathNormalization::Base,
+            &[("/a|b", "/a%7Cb"), ("/a{b}", "/a%7Bb%7D"), ("/%zz", "/%zz")],
+        );
     }
 
     #[test]
@@ -228,7 +251,13 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_refused_before_that() {
-        assert_eq!(normalize("x", PathNormalization::Base), Err("http1.codec_error"));
-        assert_eq!(normalize("/\u{e9}", PathNormalization::Base), Err("http1.codec_error"));
+        assert_eq!(
+            normalize("x", PathNormalization::Base),
+            Err("http1.codec_error")
+        );
+        assert_eq!(
+            normalize("/\u{e9}", PathNormalization::Base),
+            Err("http1.codec_error")
+        );
     }
 }

@@ -52,7 +52,11 @@ impl<T> Resource<T> {
             namespace: namespace.to_owned(),
             ..Meta::default()
         };
-        Self { meta, spec, origin: Origin::default() }
+        Self {
+            meta,
+            spec,
+            origin: Origin::default(),
+        }
     }
 }
 
@@ -182,13 +186,19 @@ impl Manifests {
             }
         }
         manifests.refuse_duplicates(&mut errors);
-        if errors.is_empty() { Ok(manifests) } else { Err(InvalidManifests(errors)) }
+        if errors.is_empty() {
+            Ok(manifests)
+        } else {
+            Err(InvalidManifests(errors))
+        }
     }
 
     /// Adds what `other` holds.
     pub fn extend(&mut self, other: Self) {
-        self.request_authentications.extend(other.request_authentications);
-        self.authorization_policies.extend(other.authorization_policies);
+        self.request_authentications
+            .extend(other.request_authentications);
+        self.authorization_policies
+            .extend(other.authorization_policies);
         self.peer_authentications.extend(other.peer_authentications);
         self.traffic_extensions.extend(other.traffic_extensions);
         self.others.extend(other.others);
@@ -265,7 +275,10 @@ impl Manifests {
     ) {
         let loose = yaml::<Loose>(file, document, offset).unwrap_or_default();
         let name = loose.metadata.name.unwrap_or_default();
-        let namespace = loose.metadata.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        let namespace = loose
+            .metadata
+            .namespace
+            .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         let location = origin.locate("");
 
         if kind == "Service" && api_version == "v1" {
@@ -319,7 +332,11 @@ impl Manifests {
                 }
             }
         }
-        check("RequestAuthentication", &self.request_authentications, errors);
+        check(
+            "RequestAuthentication",
+            &self.request_authentications,
+            errors,
+        );
         check("AuthorizationPolicy", &self.authorization_policies, errors);
         check("PeerAuthentication", &self.peer_authentications, errors);
         check("TrafficExtension", &self.traffic_extensions, errors);
@@ -354,7 +371,11 @@ fn documents(text: &str) -> Vec<(u64, String)> {
     documents
 }
 
-fn yaml<T: DeserializeOwned>(file: &Arc<str>, document: &str, offset: u64) -> Result<T, Diagnostic> {
+fn yaml<T: DeserializeOwned>(
+    file: &Arc<str>,
+    document: &str,
+    offset: u64,
+) -> Result<T, Diagnostic> {
     let options = serde_saphyr::options! {
         // The API server takes `ports: [80]` for a number and refuses it.
         no_schema: true,
@@ -362,12 +383,22 @@ fn yaml<T: DeserializeOwned>(file: &Arc<str>, document: &str, offset: u64) -> Re
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(document, options).map_err(|error| {
-        let line = error.location().map_or(1, |location| location.line()).max(1);
+        let line = error
+            .location()
+            .map_or(1, |location| location.line())
+            .max(1);
         let text = error.without_snippet().to_string();
         // The location is said once, with the file.
-        let message = text.split(" at line ").next().unwrap_or(&text).trim_end_matches(':');
+        let message = text
+            .split(" at line ")
+            .next()
+            .unwrap_or(&text)
+            .trim_end_matches(':');
         Diagnostic {
-            location: Location { file: file.to_string(), line: offset + line },
+            location: Location {
+                file: file.to_string(),
+                line: offset + line,
+            },
             message: message.to_owned(),
         }
     })
@@ -390,7 +421,9 @@ fn resource<T: DeserializeOwned + Default>(
     Ok(Resource {
         meta: Meta {
             name,
-            namespace: metadata.namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+            namespace: metadata
+                .namespace
+                .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             labels: metadata.labels.unwrap_or_default(),
             annotations: metadata.annotations.unwrap_or_default(),
             creation_timestamp: metadata.creation_timestamp,

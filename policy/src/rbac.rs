@@ -70,11 +70,12 @@ impl CompiledRule {
         if self.index.is_none() {
             return Tri::No;
         }
-        let holds = |alternatives: &[Vec<Condition>]| {
-            Tri::any(alternatives.iter().map(|all| {
-                Tri::all(all.iter().map(|condition| condition.test(request, claims)))
-            }))
-        };
+        let holds =
+            |alternatives: &[Vec<Condition>]| {
+                Tri::any(alternatives.iter().map(|all| {
+                    Tri::all(all.iter().map(|condition| condition.test(request, claims)))
+                }))
+            };
         match holds(&self.permissions) {
             Tri::No => Tri::No,
             permission => Tri::all([permission, holds(&self.principals)]),
@@ -92,13 +93,22 @@ pub(crate) struct Match<'a> {
 }
 
 /// Looks for the first matching rule.
-pub(crate) fn first_match<'a>(rules: &'a Policies, request: &Request, claims: &Claims) -> Match<'a> {
+pub(crate) fn first_match<'a>(
+    rules: &'a Policies,
+    request: &Request,
+    claims: &Claims,
+) -> Match<'a> {
     let mut open: Option<&str> = None;
     let mut several = false;
     for (name, rule) in rules {
         match rule.test(request, claims) {
             // An earlier rule that may match hides which one it will be.
-            Tri::Yes => return Match { holds: Tri::Yes, name: open.is_none().then_some(name) },
+            Tri::Yes => {
+                return Match {
+                    holds: Tri::Yes,
+                    name: open.is_none().then_some(name),
+                };
+            }
             Tri::Unknown => {
                 several = open.is_some();
                 open = open.or(Some(name));
@@ -107,8 +117,14 @@ pub(crate) fn first_match<'a>(rules: &'a Policies, request: &Request, claims: &C
         }
     }
     match open {
-        None => Match { holds: Tri::No, name: None },
-        Some(name) => Match { holds: Tri::Unknown, name: (!several).then_some(name) },
+        None => Match {
+            holds: Tri::No,
+            name: None,
+        },
+        Some(name) => Match {
+            holds: Tri::Unknown,
+            name: (!several).then_some(name),
+        },
     }
 }
 
@@ -119,11 +135,22 @@ pub(crate) fn build(
     action: Action,
     tcp: bool,
 ) -> Option<Rbac> {
-    let mut rbac = Rbac { action, rules: None, shadow: None };
+    let mut rbac = Rbac {
+        action,
+        rules: None,
+        shadow: None,
+    };
     let mut found = false;
-    for policy in policies.iter().filter(|policy| policy.spec.action == action) {
+    for policy in policies
+        .iter()
+        .filter(|policy| policy.spec.action == action)
+    {
         found = true;
-        let set = if is_dry_run(&policy.meta) { &mut rbac.shadow } else { &mut rbac.rules };
+        let set = if is_dry_run(&policy.meta) {
+            &mut rbac.shadow
+        } else {
+            &mut rbac.rules
+        };
         let set = set.get_or_insert_default();
         if policy.spec.rules.is_empty() {
             let never = CompiledRule {
@@ -135,10 +162,21 @@ pub(crate) fn build(
             set.insert(rule_name(&policy.meta, 0), never);
         }
         for (index, rule) in policy.spec.rules.iter().enumerate() {
-            let builder = Builder { mesh, meta: &policy.meta, action, tcp, index, callers: rule.from.len() };
+            let builder = Builder {
+                mesh,
+                meta: &policy.meta,
+                action,
+                tcp,
+                index,
+                callers: rule.from.len(),
+            };
             if let Ok((permissions, principals)) = builder.rule(rule) {
-                let compiled =
-                    CompiledRule { policy: policy.id(), index: Some(index), permissions, principals };
+                let compiled = CompiledRule {
+                    policy: policy.id(),
+                    index: Some(index),
+                    permissions,
+                    principals,
+                };
                 set.insert(rule_name(&policy.meta, index), compiled);
             }
         }
@@ -172,9 +210,19 @@ impl Builder<'_> {
         for (at, when) in rule.when.iter().enumerate() {
             // An attribute that istiod does not know drops the whole rule.
             let attribute = Attribute::of(&when.key).ok_or(Unsupported)?;
-            let base = if attribute.is_permission() { &mut base_permission } else { &mut base_principal };
+            let base = if attribute.is_permission() {
+                &mut base_permission
+            } else {
+                &mut base_principal
+            };
             let place = format!("when[{at}]");
-            self.add(base, &when.key, &place, attribute, [&when.values, &when.not_values])?;
+            self.add(
+                base,
+                &when.key,
+                &place,
+                attribute,
+                [&when.values, &when.not_values],
+            )?;
         }
 
         let mut principals = Vec::new();
@@ -182,16 +230,57 @@ impl Builder<'_> {
             let mut all = Vec::new();
             if let Some(source) = &from.source {
                 for (field, attribute, values, not_values) in [
-                    ("principals", Attribute::SourcePrincipal, &source.principals, &source.not_principals),
-                    ("requestPrincipals", Attribute::RequestPrincipal, &source.request_principals, &source.not_request_principals),
-                    ("serviceAccounts", Attribute::SourceServiceAccount, &source.service_accounts, &source.not_service_accounts),
-                    ("trustDomains", Attribute::SourceTrustDomain, &source.trust_domains, &source.not_trust_domains),
-                    ("namespaces", Attribute::SourceNamespace, &source.namespaces, &source.not_namespaces),
-                    ("remoteIpBlocks", Attribute::RemoteIp, &source.remote_ip_blocks, &source.not_remote_ip_blocks),
-                    ("ipBlocks", Attribute::SourceIp, &source.ip_blocks, &source.not_ip_blocks),
+                    (
+                        "principals",
+                        Attribute::SourcePrincipal,
+                        &source.principals,
+                        &source.not_principals,
+                    ),
+                    (
+                        "requestPrincipals",
+                        Attribute::RequestPrincipal,
+                        &source.request_principals,
+                        &source.not_request_principals,
+                    ),
+                    (
+                        "serviceAccounts",
+                        Attribute::SourceServiceAccount,
+                        &source.service_accounts,
+                        &source.not_service_accounts,
+                    ),
+                    (
+                        "trustDomains",
+                        Attribute::SourceTrustDomain,
+                        &source.trust_domains,
+                        &source.not_trust_domains,
+                    ),
+                    (
+                        "namespaces",
+                        Attribute::SourceNamespace,
+                        &source.namespaces,
+                        &source.not_namespaces,
+                    ),
+                    (
+                        "remoteIpBlocks",
+                        Attribute::RemoteIp,
+                        &source.remote_ip_blocks,
+                        &source.not_remote_ip_blocks,
+                    ),
+                    (
+                        "ipBlocks",
+                        Attribute::SourceIp,
+                        &source.ip_blocks,
+                        &source.not_ip_blocks,
+                    ),
                 ] {
                     let place = format!("from[{at}].source");
-                    self.add_field(&mut all, field, &place, Field::Attribute(attribute), [values, not_values])?;
+                    self.add_field(
+                        &mut all,
+                        field,
+                        &place,
+                        Field::Attribute(attribute),
+                        [values, not_values],
+                    )?;
                 }
             }
             all.extend(base_principal.iter().cloned());
@@ -207,9 +296,19 @@ impl Builder<'_> {
             if let Some(operation) = &to.operation {
                 for (field, kind, values, not_values) in [
                     ("hosts", Field::Host, &operation.hosts, &operation.not_hosts),
-                    ("methods", Field::Method, &operation.methods, &operation.not_methods),
+                    (
+                        "methods",
+                        Field::Method,
+                        &operation.methods,
+                        &operation.not_methods,
+                    ),
                     ("paths", Field::Path, &operation.paths, &operation.not_paths),
-                    ("ports", Field::Attribute(Attribute::DestinationPort), &operation.ports, &operation.not_ports),
+                    (
+                        "ports",
+                        Field::Attribute(Attribute::DestinationPort),
+                        &operation.ports,
+                        &operation.not_ports,
+                    ),
                 ] {
                     let place = format!("to[{at}].operation");
                     self.add_field(&mut all, field, &place, kind, [values, not_values])?;
@@ -249,8 +348,10 @@ impl Builder<'_> {
                 for _ in 0..self.callers.max(1) {
                     names = self.mesh.principals(&names);
                 }
-                all[count].any_of =
-                    names.iter().map(|name| Leaf::Authenticated(principal(name))).collect();
+                all[count].any_of = names
+                    .iter()
+                    .map(|name| Leaf::Authenticated(principal(name)))
+                    .collect();
             }
         }
         Ok(())
@@ -297,7 +398,9 @@ impl Builder<'_> {
             negated,
             wrapped: match kind {
                 Field::Claims(_) | Field::FilterMetadata(_) => false,
-                Field::Attribute(Attribute::RequestAudiences | Attribute::RequestPresenter) => false,
+                Field::Attribute(Attribute::RequestAudiences | Attribute::RequestPresenter) => {
+                    false
+                }
                 Field::Attribute(Attribute::RequestPrincipal) => any_of.len() > 1,
                 _ => true,
             },
@@ -310,7 +413,12 @@ impl Builder<'_> {
     }
 
     fn leaves(&self, kind: &Field, values: &[String]) -> Result<Vec<Leaf>, Unsupported> {
-        let matchers = || values.iter().map(|value| StringMatcher::from_value(value)).collect();
+        let matchers = || {
+            values
+                .iter()
+                .map(|value| StringMatcher::from_value(value))
+                .collect()
+        };
         let each = |leaf: &dyn Fn(&str) -> Option<Leaf>| -> Result<Vec<Leaf>, Unsupported> {
             let leaves = values.iter().map(|value| leaf(value).ok_or(Unsupported));
             if self.action == Action::Allow {
@@ -320,13 +428,20 @@ impl Builder<'_> {
             }
         };
         let authenticated = |pattern: &dyn Fn(&str) -> StringMatcher| {
-            Ok(values.iter().map(|value| Leaf::Authenticated(pattern(value))).collect())
+            Ok(values
+                .iter()
+                .map(|value| Leaf::Authenticated(pattern(value)))
+                .collect())
         };
         let http = if self.tcp { Err(Unsupported) } else { Ok(()) };
 
         match kind {
-            Field::Host => http.and_then(|()| each(&|value| Some(header(":authority", value, true)))),
-            Field::Method => http.and_then(|()| each(&|value| Some(header(":method", value, false)))),
+            Field::Host => {
+                http.and_then(|()| each(&|value| Some(header(":authority", value, true))))
+            }
+            Field::Method => {
+                http.and_then(|()| each(&|value| Some(header(":method", value, false))))
+            }
             Field::Path => http.and_then(|()| each(&|value| Some(path(value)))),
             Field::Header(key) => {
                 http?;
@@ -336,30 +451,50 @@ impl Builder<'_> {
             Field::Claims(key) => {
                 http?;
                 let path = attribute::claim_path(key).ok_or(Unsupported)?;
-                Ok(vec![Leaf::Claim { path, values: matchers() }])
+                Ok(vec![Leaf::Claim {
+                    path,
+                    values: matchers(),
+                }])
             }
             Field::FilterMetadata(key) => {
                 let (filter, key) = attribute::filter_key(key).ok_or(Unsupported)?;
                 let values = values.iter().map(|value| list_or_string(value)).collect();
-                Ok(vec![Leaf::FilterMetadata { filter: filter.to_owned(), key: key.to_owned(), values }])
+                Ok(vec![Leaf::FilterMetadata {
+                    filter: filter.to_owned(),
+                    key: key.to_owned(),
+                    values,
+                }])
             }
             Field::Attribute(attribute) => match attribute {
                 Attribute::RequestAudiences => {
                     http?;
-                    Ok(vec![Leaf::Claim { path: vec!["aud".to_owned()], values: matchers() }])
+                    Ok(vec![Leaf::Claim {
+                        path: vec!["aud".to_owned()],
+                        values: matchers(),
+                    }])
                 }
                 Attribute::RequestPresenter => {
                     http?;
-                    Ok(vec![Leaf::Claim { path: vec!["azp".to_owned()], values: matchers() }])
+                    Ok(vec![Leaf::Claim {
+                        path: vec!["azp".to_owned()],
+                        values: matchers(),
+                    }])
                 }
                 Attribute::RequestPrincipal => {
                     http?;
-                    Ok(values.iter().map(|value| request_principal(value)).collect())
+                    Ok(values
+                        .iter()
+                        .map(|value| request_principal(value))
+                        .collect())
                 }
                 Attribute::SourceIp => each(&|value| parse_ip_block(value).map(Leaf::SourceIp)),
                 Attribute::RemoteIp => each(&|value| parse_ip_block(value).map(Leaf::RemoteIp)),
-                Attribute::DestinationIp => each(&|value| parse_ip_block(value).map(Leaf::DestinationIp)),
-                Attribute::DestinationPort => each(&|value| parse_port(value).map(Leaf::DestinationPort)),
+                Attribute::DestinationIp => {
+                    each(&|value| parse_ip_block(value).map(Leaf::DestinationIp))
+                }
+                Attribute::DestinationPort => {
+                    each(&|value| parse_port(value).map(Leaf::DestinationPort))
+                }
                 Attribute::Sni => each(&|value| Some(Leaf::Sni(StringMatcher::from_value(value)))),
                 Attribute::SourceNamespace => authenticated(&namespace),
                 Attribute::SourceServiceAccount => {
@@ -377,7 +512,9 @@ impl Builder<'_> {
                     .iter()
                     .map(|value| Leaf::Authenticated(trust_domain(value)))
                     .collect()),
-                Attribute::Header | Attribute::Claims | Attribute::FilterMetadata => Err(Unsupported),
+                Attribute::Header | Attribute::Claims | Attribute::FilterMetadata => {
+                    Err(Unsupported)
+                }
             },
         }
     }
@@ -397,14 +534,23 @@ fn header(name: &str, value: &str, ignore_case: bool) -> Leaf {
     let value = if value == "*" {
         HeaderValue::Present
     } else {
-        HeaderValue::Matches(StringMatcher { ignore_case, ..StringMatcher::from_value(value) })
+        HeaderValue::Matches(StringMatcher {
+            ignore_case,
+            ..StringMatcher::from_value(value)
+        })
     };
-    Leaf::Header { name: name.to_owned(), value }
+    Leaf::Header {
+        name: name.to_owned(),
+        value,
+    }
 }
 
 fn path(value: &str) -> Leaf {
     if template::is_template(value) {
-        Leaf::UriTemplate { text: template::envoy(value), regex: template::regex(value) }
+        Leaf::UriTemplate {
+            text: template::envoy(value),
+            regex: template::regex(value),
+        }
     } else {
         Leaf::UrlPath(StringMatcher::from_value(value))
     }
@@ -412,7 +558,10 @@ fn path(value: &str) -> Leaf {
 
 fn list_or_string(value: &str) -> (bool, StringMatcher) {
     if value.starts_with('[') && value.ends_with(']') {
-        (true, StringMatcher::from_value(value.trim_matches(['[', ']'])))
+        (
+            true,
+            StringMatcher::from_value(value.trim_matches(['[', ']'])),
+        )
     } else {
         (false, StringMatcher::from_value(value))
     }
@@ -465,18 +614,22 @@ fn request_principal(value: &str) -> Leaf {
             StringMatcher::new(Pattern::Suffix(issuer[1..].to_owned())),
             StringMatcher::exact(subject),
         ),
-        (_, None) if value.starts_with('*') => {
-            (any(), StringMatcher::new(Pattern::Suffix(value[1..].to_owned())))
-        }
+        (_, None) if value.starts_with('*') => (
+            any(),
+            StringMatcher::new(Pattern::Suffix(value[1..].to_owned())),
+        ),
         (_, Some((issuer, "*"))) => (StringMatcher::exact(issuer), any()),
         (_, Some((issuer, subject))) if subject.ends_with('*') => (
             StringMatcher::exact(issuer),
             StringMatcher::new(Pattern::Prefix(subject[..subject.len() - 1].to_owned())),
         ),
-        (_, None) if value.ends_with('*') => {
-            (StringMatcher::new(Pattern::Prefix(value[..value.len() - 1].to_owned())), any())
+        (_, None) if value.ends_with('*') => (
+            StringMatcher::new(Pattern::Prefix(value[..value.len() - 1].to_owned())),
+            any(),
+        ),
+        (_, Some((issuer, subject))) => {
+            (StringMatcher::exact(issuer), StringMatcher::exact(subject))
         }
-        (_, Some((issuer, subject))) => (StringMatcher::exact(issuer), StringMatcher::exact(subject)),
         (_, None) => (StringMatcher::exact(value), StringMatcher::exact("")),
     };
     Leaf::RequestPrincipal { issuer, subject }
@@ -528,17 +681,25 @@ impl Mesh {
     }
 
     fn trust_domain_names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.trust_domain).chain(&self.trust_domain_aliases).map(String::as_str)
+        std::iter::once(&self.trust_domain)
+            .chain(&self.trust_domain_aliases)
+            .map(String::as_str)
     }
 
     /// `cluster.local` always means the mesh's own.
     fn is_own_trust_domain(&self, name: &str) -> bool {
         let covers = |pattern: &str, text: &str| {
             pattern == text
-                || pattern.strip_suffix('*').is_some_and(|head| text.starts_with(head))
-                || pattern.strip_prefix('*').is_some_and(|tail| text.ends_with(tail))
+                || pattern
+                    .strip_suffix('*')
+                    .is_some_and(|head| text.starts_with(head))
+                || pattern
+                    .strip_prefix('*')
+                    .is_some_and(|tail| text.ends_with(tail))
         };
         name == "cluster.local"
-            || self.trust_domain_names().any(|own| covers(own, name) || covers(name, own))
+            || self
+                .trust_domain_names()
+                .any(|own| covers(own, name) || covers(name, own))
     }
 }

@@ -112,7 +112,9 @@ impl Identity {
     /// From a principal, with or without `spiffe://`.
     pub fn new(principal: &str) -> Self {
         let bare = principal.strip_prefix(Self::SCHEME).unwrap_or(principal);
-        Self { uri: format!("{}{bare}", Self::SCHEME) }
+        Self {
+            uri: format!("{}{bare}", Self::SCHEME),
+        }
     }
 
     /// With `spiffe://`.
@@ -157,7 +159,9 @@ mod tests {
     #[test]
     fn debug_output_shows_no_header_values_and_no_query() {
         let mut request = Request::new("GET", "/data?access_token=eyJhbGciOi");
-        request.headers.push(("authorization".to_owned(), "Bearer eyJhbGciOi".to_owned()));
+        request
+            .headers
+            .push(("authorization".to_owned(), "Bearer eyJhbGciOi".to_owned()));
         let shown = format!("{request:?}");
         assert!(!shown.contains("eyJ"), "{shown}");
         assert!(shown.contains("/data"));
@@ -166,7 +170,10 @@ mod tests {
     #[test]
     fn a_principal_reads_the_same_with_and_without_its_scheme() {
         let bare = Identity::new("cluster.local/ns/demo/sa/frontend");
-        assert_eq!(bare, Identity::new("spiffe://cluster.local/ns/demo/sa/frontend"));
+        assert_eq!(
+            bare,
+            Identity::new("spiffe://cluster.local/ns/demo/sa/frontend")
+        );
         assert_eq!(bare.principal(), "cluster.local/ns/demo/sa/frontend");
     }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::parse::{Manifests, Meta, Resource};
 use crate::types::{
-    AuthorizationPolicy, JwtRule, MtlsMode, PeerAuthentication, Phase, RequestAuthentication, TargetRef,
-    TrafficExtension, WorkloadMode, WorkloadSelector,
+    AuthorizationPolicy, JwtRule, MtlsMode, PeerAuthentication, Phase, RequestAuthentication,
+    TargetRef, TrafficExtension, WorkloadMode, WorkloadSelector,
 };
 
 /// The pods that the question is about.
@@ -91,7 +91,12 @@ impl Mtls {
     /// The mode of a port; `None` if it depends on which port it is.
     pub(crate) fn of(&self, port: Option<u16>) -> Option<MtlsMode> {
         match port {
-            Some(port) => Some(self.ports.get(&u32::from(port)).copied().unwrap_or(self.mode)),
+            Some(port) => Some(
+                self.ports
+                    .get(&u32::from(port))
+                    .copied()
+                    .unwrap_or(self.mode),
+            ),
             None if self.ports.values().all(|mode| *mode == self.mode) => Some(self.mode),
             None => None,
         }
@@ -101,12 +106,22 @@ impl Mtls {
 const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
 impl Mesh {
-    pub(crate) fn effective<'a>(&self, manifests: &'a Manifests, workload: &Workload) -> Effective<'a> {
+    pub(crate) fn effective<'a>(
+        &self,
+        manifests: &'a Manifests,
+        workload: &Workload,
+    ) -> Effective<'a> {
         let own = [workload.namespace.as_str(), self.root_namespace.as_str()];
         let root_first = [self.root_namespace.as_str(), workload.namespace.as_str()];
         let mut extensions = pick(&manifests.traffic_extensions, own, |resource| {
             let spec = &resource.spec;
-            attaches(&resource.meta, spec.selector.as_ref(), None, &spec.target_refs, workload)
+            attaches(
+                &resource.meta,
+                spec.selector.as_ref(),
+                None,
+                &spec.target_refs,
+                workload,
+            )
         });
         // Highest first; one without a priority comes last.
         extensions.sort_by_key(|extension| {
@@ -116,12 +131,24 @@ impl Mesh {
             request_authentications: pick(&manifests.request_authentications, own, |resource| {
                 let spec = &resource.spec;
                 let (selector, target) = (spec.selector.as_ref(), spec.target_ref.as_ref());
-                attaches(&resource.meta, selector, target, &spec.target_refs, workload)
+                attaches(
+                    &resource.meta,
+                    selector,
+                    target,
+                    &spec.target_refs,
+                    workload,
+                )
             }),
             policies: pick(&manifests.authorization_policies, root_first, |resource| {
                 let spec = &resource.spec;
                 let (selector, target) = (spec.selector.as_ref(), spec.target_ref.as_ref());
-                attaches(&resource.meta, selector, target, &spec.target_refs, workload)
+                attaches(
+                    &resource.meta,
+                    selector,
+                    target,
+                    &spec.target_refs,
+                    workload,
+                )
             }),
             extensions,
             mtls: self.mtls(&manifests.peer_authentications, workload),
@@ -130,9 +157,11 @@ impl Mesh {
 
     /// The narrowest setting wins; within one scope, the oldest resource.
     fn mtls(&self, all: &[Resource<PeerAuthentication>], workload: &Workload) -> Mtls {
-        let sorted = pick(all, [&workload.namespace, &self.root_namespace], |resource| {
-            is_subset(resource.spec.selector.as_ref(), &workload.labels)
-        });
+        let sorted = pick(
+            all,
+            [&workload.namespace, &self.root_namespace],
+            |resource| is_subset(resource.spec.selector.as_ref(), &workload.labels),
+        );
         let unselective = |resource: &&&Resource<PeerAuthentication>| {
             let selector = resource.spec.selector.as_ref();
             selector.is_none_or(|selector| selector.match_labels.is_empty())
@@ -141,12 +170,18 @@ impl Mesh {
             resource.meta.namespace == self.root_namespace
         };
         let mesh = sorted.iter().filter(unselective).find(in_root);
-        let namespace = sorted.iter().filter(unselective).find(|resource| !in_root(resource));
+        let namespace = sorted
+            .iter()
+            .filter(unselective)
+            .find(|resource| !in_root(resource));
         let selective = sorted
             .iter()
             .find(|resource| !in_root(resource) && !unselective(resource));
 
-        let mut mtls = Mtls { mode: MtlsMode::Permissive, ..Mtls::default() };
+        let mut mtls = Mtls {
+            mode: MtlsMode::Permissive,
+            ..Mtls::default()
+        };
         for resource in [mesh, namespace, selective].into_iter().flatten() {
             let mode = resource.spec.mtls.unwrap_or_default().mode;
             if mode != MtlsMode::Unset {
@@ -200,7 +235,12 @@ fn sees(extension: &TrafficExtension, port: Option<u16>) -> Option<bool> {
             return Some(true);
         }
         match port {
-            Some(port) if selector.ports.iter().any(|one| one.number == u32::from(port)) => {
+            Some(port)
+                if selector
+                    .ports
+                    .iter()
+                    .any(|one| one.number == u32::from(port)) =>
+            {
                 return Some(true);
             }
             Some(_) => {}
@@ -222,14 +262,21 @@ fn pick<'a, T>(
     namespaces[..count]
         .iter()
         .flat_map(|namespace| {
-            picked.iter().filter(move |resource| resource.meta.namespace == *namespace).copied()
+            picked
+                .iter()
+                .filter(move |resource| resource.meta.namespace == *namespace)
+                .copied()
         })
         .collect()
 }
 
 /// Istio's order: creation time, then name, then namespace.
 fn age(meta: &Meta) -> (Option<String>, String, String) {
-    (meta.creation_timestamp.clone(), meta.name.clone(), meta.namespace.clone())
+    (
+        meta.creation_timestamp.clone(),
+        meta.name.clone(),
+        meta.namespace.clone(),
+    )
 }
 
 /// Sidecars ignore a resource with `targetRefs`. A gateway of the Gateway API
@@ -242,7 +289,10 @@ fn attaches(
     target_refs: &[TargetRef],
     workload: &Workload,
 ) -> bool {
-    let mut targets = target_ref.into_iter().filter(|_| target_refs.is_empty()).chain(target_refs);
+    let mut targets = target_ref
+        .into_iter()
+        .filter(|_| target_refs.is_empty())
+        .chain(target_refs);
     if target_ref.is_none() && target_refs.is_empty() {
         return is_subset(selector, &workload.labels);
     }
@@ -261,7 +311,10 @@ pub(crate) fn is_subset(
     labels: &BTreeMap<String, String>,
 ) -> bool {
     selector.is_none_or(|selector| {
-        selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        selector
+            .match_labels
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
     })
 }
 
@@ -269,8 +322,11 @@ impl Effective<'_> {
     /// The rules of all RequestAuthentications, sorted by issuer: their place is
     /// their provider's name.
     pub(crate) fn jwt_rules(&self) -> Vec<&JwtRule> {
-        let mut rules: Vec<_> =
-            self.request_authentications.iter().flat_map(|resource| &resource.spec.jwt_rules).collect();
+        let mut rules: Vec<_> = self
+            .request_authentications
+            .iter()
+            .flat_map(|resource| &resource.spec.jwt_rules)
+            .collect();
         rules.sort_by_key(|rule| rule.issuer.as_str());
         rules
     }
@@ -280,6 +336,9 @@ impl JwtRule {
     /// Claims that are split at spaces.
     pub(crate) fn split_claims(&self) -> Vec<&str> {
         let own = self.space_delimited_claims.iter().map(String::as_str);
-        own.chain(["permission", "scope"]).collect::<BTreeSet<_>>().into_iter().collect()
+        own.chain(["permission", "scope"])
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 }

@@ -38,7 +38,10 @@ impl Origin {
         if let Ok(root) = serde_saphyr::from_str::<Spanned<Node>>(document) {
             collect(&root, String::new(), offset, &mut lines);
         }
-        Self { file: file.clone(), lines }
+        Self {
+            file: file.clone(),
+            lines,
+        }
     }
 
     /// The place of `path`, or of the nearest field around it that is written down.
@@ -53,7 +56,10 @@ impl Origin {
             };
             path = &path[..parent];
         };
-        Location { file: self.file.to_string(), line }
+        Location {
+            file: self.file.to_string(),
+            line,
+        }
     }
 }
 

@@ -35,9 +35,9 @@ pub(crate) fn check(path: &str) -> Result<(), String> {
 
 fn is_literal(segment: &str) -> bool {
     !segment.is_empty()
-        && segment.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&byte)
-        })
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&byte))
 }
 
 /// Envoy's form of a template (`uri_template`).

@@ -88,7 +88,12 @@ pub fn http_filters(
     lua(&effective, Phase::Authz, port, &mut translation.filters)?;
     translation.filters.extend(rbac(mesh, &effective, false));
     lua(&effective, Phase::Stats, port, &mut translation.filters)?;
-    lua(&effective, Phase::Unspecified, port, &mut translation.filters)?;
+    lua(
+        &effective,
+        Phase::Unspecified,
+        port,
+        &mut translation.filters,
+    )?;
     Ok(translation)
 }
 
@@ -108,7 +113,10 @@ pub fn tcp_filters(
 }
 
 fn refuse_custom(effective: &Effective<'_>) -> Result<(), TranslateError> {
-    let custom = effective.policies.iter().find(|policy| policy.spec.action == Action::Custom);
+    let custom = effective
+        .policies
+        .iter()
+        .find(|policy| policy.spec.action == Action::Custom);
     match custom {
         None => Ok(()),
         Some(policy) => Err(TranslateError::Custom {
@@ -134,7 +142,9 @@ fn lua(
 ) -> Result<(), TranslateError> {
     for (extension, _) in effective.inbound(phase, port) {
         let Some(lua) = &extension.spec.lua else {
-            return Err(TranslateError::Wasm { extension: extension.id() });
+            return Err(TranslateError::Wasm {
+                extension: extension.id(),
+            });
         };
         filters.push(Filter {
             name: format!(

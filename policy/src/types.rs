@@ -13,7 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkloadSelector {
     /// Labels the pod must have; empty selects every pod.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub match_labels: BTreeMap<String, String>,
 }
 
@@ -45,10 +49,18 @@ pub struct RequestAuthentication {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetRef>,
     /// Gateways or services this is about.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub target_refs: Vec<TargetRef>,
     /// One rule per issuer.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub jwt_rules: Vec<JwtRule>,
 }
 
@@ -60,7 +72,11 @@ pub struct JwtRule {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub issuer: String,
     /// At least one must be in `aud`; empty means any audience.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub audiences: Vec<String>,
     /// Where the keys are; without it istiod asks the issuer's discovery document.
     #[serde(default, alias = "jwks_uri", skip_serializing_if = "Option::is_none")]
@@ -69,13 +85,25 @@ pub struct JwtRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<String>,
     /// Headers with a token; naming any location replaces the defaults.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub from_headers: Vec<JwtHeader>,
     /// Query parameters with a token.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub from_params: Vec<String>,
     /// Cookies with a token.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub from_cookies: Vec<String>,
     /// Header that receives the verified payload, base64url without padding.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -84,13 +112,21 @@ pub struct JwtRule {
     #[serde(default, skip_serializing_if = "is_false")]
     pub forward_original_token: bool,
     /// Claims that are copied to headers.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub output_claim_to_headers: Vec<ClaimToHeader>,
     /// How long fetching the keys may take, as a protobuf duration (`5s`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<String>,
     /// Claims split at spaces, besides `scope` and `permission`.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub space_delimited_claims: Vec<String>,
 }
 
@@ -116,7 +152,9 @@ pub struct ClaimToHeader {
 }
 
 /// What a policy does with a request that matches it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Action {
     /// Let through; once any such policy applies, everything else is refused.
@@ -141,7 +179,11 @@ pub struct AuthorizationPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetRef>,
     /// Gateways or services this is about.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub target_refs: Vec<TargetRef>,
     /// What to do on a match.
     #[serde(default)]
@@ -151,7 +193,11 @@ pub struct AuthorizationPolicy {
     pub provider: Option<ExtensionProvider>,
     /// The policy matches if one rule does. None at all matches nothing;
     /// one empty rule matches everything.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub rules: Vec<Rule>,
 }
 
@@ -169,13 +215,25 @@ pub struct ExtensionProvider {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {
     /// Callers; empty is any caller.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub from: Vec<From>,
     /// Operations; empty is any operation.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub to: Vec<To>,
     /// Further conditions.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub when: Vec<Condition>,
 }
 
@@ -286,10 +344,18 @@ pub struct Condition {
     /// The attribute, such as `request.auth.claims[iss]`.
     pub key: String,
     /// One of these must match.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub values: Vec<String>,
     /// None of these may match; a missing attribute satisfies it.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub not_values: Vec<String>,
 }
 
@@ -340,7 +406,11 @@ pub struct TrafficExtension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<WorkloadSelector>,
     /// Gateways or services this is about.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub target_refs: Vec<TargetRef>,
     /// Where in the chain it stands.
     #[serde(default)]
@@ -349,7 +419,12 @@ pub struct TrafficExtension {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
     /// Traffic it sees; empty is all.
-    #[serde(default, rename = "match", deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        rename = "match",
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub matches: Vec<TrafficSelector>,
     /// A Wasm module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -360,7 +435,9 @@ pub struct TrafficExtension {
 }
 
 /// A place in the filter chain.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Phase {
     /// At the end, before the router.
@@ -382,7 +459,11 @@ pub struct TrafficSelector {
     #[serde(default)]
     pub mode: WorkloadMode,
     /// The ports; empty is all.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub ports: Vec<PortSelector>,
 }
 
@@ -493,7 +574,11 @@ pub enum PluginType {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VmConfig {
     /// Environment variables.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub env: Vec<EnvVar>,
 }
 
@@ -520,7 +605,10 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde calls"
+)]
 fn is_false(value: &bool) -> bool {
     !*value
 }

@@ -22,12 +22,18 @@ struct Check<'a, T> {
 impl<T> Check<'_, T> {
     fn refuse(&mut self, path: &str, message: impl Into<String>) {
         let location = self.resource.origin.locate(path);
-        self.errors.push(Diagnostic { location, message: message.into() });
+        self.errors.push(Diagnostic {
+            location,
+            message: message.into(),
+        });
     }
 
     fn warn(&mut self, path: &str, message: impl Into<String>) {
         let location = self.resource.origin.locate(path);
-        self.warnings.push(Diagnostic { location, message: message.into() });
+        self.warnings.push(Diagnostic {
+            location,
+            message: message.into(),
+        });
     }
 
     fn no_dry_run(&mut self) {
@@ -41,7 +47,10 @@ impl<T> Check<'_, T> {
 
     fn selector(&mut self, selector: Option<&WorkloadSelector>, target_refs: usize) {
         if selector.is_some() && target_refs > 0 {
-            self.refuse("spec.selector", "only one of `selector` and `targetRefs` may be set");
+            self.refuse(
+                "spec.selector",
+                "only one of `selector` and `targetRefs` may be set",
+            );
         }
         let Some(selector) = selector else { return };
         let path = "spec.selector.matchLabels";
@@ -52,21 +61,32 @@ impl<T> Check<'_, T> {
             if key.contains('*') || value.contains('*') {
                 self.refuse(
                     &format!("{path}.{key}"),
-                    format!("`{key}: {value}`: labels are compared exactly, wildcards are not allowed"),
+                    format!(
+                        "`{key}: {value}`: labels are compared exactly, wildcards are not allowed"
+                    ),
                 );
             }
             if value.len() > 63 {
-                self.refuse(&format!("{path}.{key}"), "a label's value has at most 63 characters");
+                self.refuse(
+                    &format!("{path}.{key}"),
+                    "a label's value has at most 63 characters",
+                );
             }
         }
         if selector.match_labels.is_empty() {
-            self.warn("spec.selector", "a selector without labels selects every pod; leave it out");
+            self.warn(
+                "spec.selector",
+                "a selector without labels selects every pod; leave it out",
+            );
         }
     }
 
     fn target_refs(&mut self, target_ref: Option<&TargetRef>, target_refs: &[TargetRef]) {
         if target_ref.is_some() && !target_refs.is_empty() {
-            self.refuse("spec.targetRef", "only one of `targetRef` and `targetRefs` may be set");
+            self.refuse(
+                "spec.targetRef",
+                "only one of `targetRef` and `targetRefs` may be set",
+            );
         }
         if target_refs.len() > 16 {
             self.refuse("spec.targetRefs", "at most 16 targets are allowed");
@@ -74,7 +94,11 @@ impl<T> Check<'_, T> {
         let all = target_ref
             .map(|target| ("spec.targetRef".to_owned(), target))
             .into_iter()
-            .chain((0..).zip(target_refs).map(|(i, t)| (format!("spec.targetRefs[{i}]"), t)));
+            .chain(
+                (0..)
+                    .zip(target_refs)
+                    .map(|(i, t)| (format!("spec.targetRefs[{i}]"), t)),
+            );
         for (path, target) in all {
             if target.name.is_empty() {
                 self.refuse(&path, "the target needs a `name`");
@@ -117,7 +141,9 @@ impl<T> Check<'_, T> {
             if parse_ip_block(value).is_none() {
                 self.refuse(
                     &format!("{path}[{index}]"),
-                    format!("`{value}` is neither an IP address nor a CIDR range such as 10.0.0.0/8"),
+                    format!(
+                        "`{value}` is neither an IP address nor a CIDR range such as 10.0.0.0/8"
+                    ),
                 );
             }
         }
@@ -142,7 +168,10 @@ impl<T> Check<'_, T> {
             let place = format!("{path}[{index}]");
             let parts: Vec<_> = value.split('/').collect();
             if parts.len() > 2 || parts.iter().any(|part| part.is_empty()) {
-                self.refuse(&place, format!("`{value}` is neither NAME nor NAMESPACE/NAME"));
+                self.refuse(
+                    &place,
+                    format!("`{value}` is neither NAME nor NAMESPACE/NAME"),
+                );
             }
             if value.contains('*') {
                 self.refuse(&place, "service accounts cannot have wildcards");
@@ -155,7 +184,10 @@ impl<T> Check<'_, T> {
 
     fn wildcards(&mut self, path: &str, values: &[String]) {
         for (index, value) in values.iter().enumerate() {
-            let inner = value.strip_prefix('*').or_else(|| value.strip_suffix('*')).unwrap_or(value);
+            let inner = value
+                .strip_prefix('*')
+                .or_else(|| value.strip_suffix('*'))
+                .unwrap_or(value);
             if value.is_empty() || inner.contains('*') {
                 self.refuse(
                     &format!("{path}[{index}]"),
@@ -188,7 +220,10 @@ const DRY_RUN: &str = "istio.io/dry-run";
 
 /// Whether a policy is evaluated only, not enforced.
 pub(crate) fn is_dry_run(meta: &Meta) -> bool {
-    meta.annotations.get(DRY_RUN).and_then(|value| parse_bool(value)).unwrap_or(false)
+    meta.annotations
+        .get(DRY_RUN)
+        .and_then(|value| parse_bool(value))
+        .unwrap_or(false)
 }
 
 /// As Go's `ParseBool`.
@@ -220,7 +255,11 @@ pub(crate) fn request_authentication(
     errors: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) {
-    let mut check = Check { resource, errors, warnings };
+    let mut check = Check {
+        resource,
+        errors,
+        warnings,
+    };
     check.no_dry_run();
     let spec = &resource.spec;
     let targets = spec.target_refs.len() + usize::from(spec.target_ref.is_some());
@@ -238,7 +277,10 @@ impl Check<'_, RequestAuthentication> {
         }
         if let Some(uri) = &rule.jwks_uri {
             if rule.jwks.is_some() {
-                self.refuse(&format!("{path}.jwks"), "only one of `jwks` and `jwksUri` may be set");
+                self.refuse(
+                    &format!("{path}.jwks"),
+                    "only one of `jwks` and `jwksUri` may be set",
+                );
             }
             if !uri.starts_with("http://") && !uri.starts_with("https://") {
                 self.refuse(
@@ -252,7 +294,10 @@ impl Check<'_, RequestAuthentication> {
                 Err(error) => self.refuse(
                     &format!("{path}.jwks"),
                     // The text itself may be a secret; its fault is not.
-                    format!("not a JSON Web Key Set: invalid JSON at character {}", error.column()),
+                    format!(
+                        "not a JSON Web Key Set: invalid JSON at character {}",
+                        error.column()
+                    ),
                 ),
                 Ok(set) if !set.is_object() => {
                     self.refuse(&format!("{path}.jwks"), "not a JSON Web Key Set: no object");
@@ -263,10 +308,16 @@ impl Check<'_, RequestAuthentication> {
         self.not_empty(&format!("{path}.audiences"), &rule.audiences);
         self.not_empty(&format!("{path}.fromParams"), &rule.from_params);
         self.not_empty(&format!("{path}.fromCookies"), &rule.from_cookies);
-        self.not_empty(&format!("{path}.spaceDelimitedClaims"), &rule.space_delimited_claims);
+        self.not_empty(
+            &format!("{path}.spaceDelimitedClaims"),
+            &rule.space_delimited_claims,
+        );
         for (index, header) in rule.from_headers.iter().enumerate() {
             if header.name.is_empty() {
-                self.refuse(&format!("{path}.fromHeaders[{index}]"), "a header needs a `name`");
+                self.refuse(
+                    &format!("{path}.fromHeaders[{index}]"),
+                    "a header needs a `name`",
+                );
             }
         }
         for (index, output) in rule.output_claim_to_headers.iter().enumerate() {
@@ -315,7 +366,9 @@ fn parse_duration(text: &str) -> Option<f64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         total += number
             * match &rest[..unit] {
                 "h" => 3600.0,
@@ -336,7 +389,11 @@ pub(crate) fn authorization_policy(
     errors: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) {
-    let mut check = Check { resource, errors, warnings };
+    let mut check = Check {
+        resource,
+        errors,
+        warnings,
+    };
     let spec = &resource.spec;
     let targets = spec.target_refs.len() + usize::from(spec.target_ref.is_some());
     check.selector(spec.selector.as_ref(), targets);
@@ -362,7 +419,11 @@ pub(crate) fn authorization_policy(
     match spec.action {
         Action::Custom if spec.rules.is_empty() => check.refuse("spec.action", pointless("CUSTOM")),
         Action::Custom => {
-            if spec.provider.as_ref().is_none_or(|provider| provider.name.is_empty()) {
+            if spec
+                .provider
+                .as_ref()
+                .is_none_or(|provider| provider.name.is_empty())
+            {
                 check.refuse("spec.provider", "CUSTOM needs `provider.name`");
             }
             check.custom_rules(&spec.rules);
@@ -383,7 +444,9 @@ impl Check<'_, AuthorizationPolicy> {
     fn custom_rules(&mut self, rules: &[Rule]) {
         for (index, rule) in rules.iter().enumerate() {
             for (from, source) in rule.from.iter().enumerate() {
-                let Some(source) = &source.source else { continue };
+                let Some(source) = &source.source else {
+                    continue;
+                };
                 let fields = [
                     ("namespaces", &source.namespaces),
                     ("notNamespaces", &source.not_namespaces),
@@ -404,11 +467,19 @@ impl Check<'_, AuthorizationPolicy> {
                 }
             }
             for (at, when) in rule.when.iter().enumerate() {
-                let early = ["source.namespace", "source.serviceAccount", "source.trustDomain", "source.principal"];
+                let early = [
+                    "source.namespace",
+                    "source.serviceAccount",
+                    "source.trustDomain",
+                    "source.principal",
+                ];
                 if early.contains(&when.key.as_str()) || when.key.starts_with("request.auth.") {
                     self.refuse(
                         &format!("spec.rules[{index}].when[{at}].key"),
-                        format!("CUSTOM cannot look at `{}`: it runs before it is known", when.key),
+                        format!(
+                            "CUSTOM cannot look at `{}`: it runs before it is known",
+                            when.key
+                        ),
                     );
                 }
             }
@@ -439,7 +510,12 @@ impl Check<'_, AuthorizationPolicy> {
             }
         }
         for (index, when) in rule.when.iter().enumerate() {
-            self.condition(&format!("{path}.when[{index}]"), &when.key, &when.values, &when.not_values);
+            self.condition(
+                &format!("{path}.when[{index}]"),
+                &when.key,
+                &when.values,
+                &when.not_values,
+            );
         }
 
         let http_only = (!rule.from.is_empty() && rule.to.is_empty() && !tcp_from)
@@ -455,9 +531,13 @@ impl Check<'_, AuthorizationPolicy> {
 
     fn source(&mut self, path: &str, source: &Source) {
         if source.is_empty() {
-            self.refuse(path, "an empty `source` is not allowed; leave `from` out for any caller");
+            self.refuse(
+                path,
+                "an empty `source` is not allowed; leave `from` out for any caller",
+            );
         }
-        let accounts = !source.service_accounts.is_empty() || !source.not_service_accounts.is_empty();
+        let accounts =
+            !source.service_accounts.is_empty() || !source.not_service_accounts.is_empty();
         let names = [
             &source.principals,
             &source.not_principals,
@@ -465,7 +545,10 @@ impl Check<'_, AuthorizationPolicy> {
             &source.not_namespaces,
         ];
         if accounts && names.iter().any(|values| !values.is_empty()) {
-            self.refuse(path, "`serviceAccounts` cannot stand beside `principals` or `namespaces`");
+            self.refuse(
+                path,
+                "`serviceAccounts` cannot stand beside `principals` or `namespaces`",
+            );
         }
         for (name, values) in [
             ("principals", &source.principals),
@@ -486,14 +569,23 @@ impl Check<'_, AuthorizationPolicy> {
             self.addresses(&format!("{path}.{name}"), values);
         }
         self.service_accounts(&format!("{path}.serviceAccounts"), &source.service_accounts);
-        self.service_accounts(&format!("{path}.notServiceAccounts"), &source.not_service_accounts);
+        self.service_accounts(
+            &format!("{path}.notServiceAccounts"),
+            &source.not_service_accounts,
+        );
         self.trust_domains(&format!("{path}.trustDomains"), &source.trust_domains);
-        self.trust_domains(&format!("{path}.notTrustDomains"), &source.not_trust_domains);
+        self.trust_domains(
+            &format!("{path}.notTrustDomains"),
+            &source.not_trust_domains,
+        );
     }
 
     fn operation(&mut self, path: &str, operation: &Operation) {
         if operation.is_empty() {
-            self.refuse(path, "an empty `operation` is not allowed; leave `to` out for any operation");
+            self.refuse(
+                path,
+                "an empty `operation` is not allowed; leave `to` out for any operation",
+            );
         }
         for (name, values) in [
             ("hosts", &operation.hosts),
@@ -535,10 +627,15 @@ impl Check<'_, AuthorizationPolicy> {
                 _ => {}
             }
         }
-        let keyed =
-            matches!(attribute, Attribute::Header | Attribute::Claims | Attribute::FilterMetadata);
+        let keyed = matches!(
+            attribute,
+            Attribute::Header | Attribute::Claims | Attribute::FilterMetadata
+        );
         if keyed && !map_key(key) {
-            self.refuse(&at_key, format!("`{key}` must have a name in brackets, such as key[name]"));
+            self.refuse(
+                &at_key,
+                format!("`{key}` must have a name in brackets, such as key[name]"),
+            );
         }
     }
 }
@@ -577,17 +674,27 @@ pub(crate) fn peer_authentication(
     errors: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) {
-    let mut check = Check { resource, errors, warnings };
+    let mut check = Check {
+        resource,
+        errors,
+        warnings,
+    };
     check.no_dry_run();
     let spec = &resource.spec;
     check.selector(spec.selector.as_ref(), 0);
-    let selects = spec.selector.as_ref().is_some_and(|selector| !selector.match_labels.is_empty());
+    let selects = spec
+        .selector
+        .as_ref()
+        .is_some_and(|selector| !selector.match_labels.is_empty());
     let ports: Option<&std::collections::BTreeMap<u32, MutualTls>> = spec.port_level_mtls.as_ref();
     if let Some(ports) = ports {
         if ports.is_empty() {
             check.refuse("spec.portLevelMtls", "at least one port is needed");
         } else if !selects {
-            check.refuse("spec.portLevelMtls", "single ports need a `selector` with labels");
+            check.refuse(
+                "spec.portLevelMtls",
+                "single ports need a `selector` with labels",
+            );
         }
         for port in ports.keys() {
             if !(1..=65535).contains(port) {
@@ -605,7 +712,11 @@ pub(crate) fn traffic_extension(
     errors: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) {
-    let mut check = Check { resource, errors, warnings };
+    let mut check = Check {
+        resource,
+        errors,
+        warnings,
+    };
     check.no_dry_run();
     let spec = &resource.spec;
     check.selector(spec.selector.as_ref(), spec.target_refs.len());
@@ -639,12 +750,19 @@ pub(crate) fn traffic_extension(
 impl Check<'_, TrafficExtension> {
     fn wasm(&mut self, wasm: &WasmConfig) {
         let scheme = wasm.url.split_once("://").map(|(scheme, _)| scheme);
-        if wasm.url.is_empty() || !matches!(scheme, None | Some("file" | "http" | "https" | "oci")) {
-            self.refuse("spec.wasm.url", "a module's URL is file://, http://, https:// or oci://");
+        if wasm.url.is_empty() || !matches!(scheme, None | Some("file" | "http" | "https" | "oci"))
+        {
+            self.refuse(
+                "spec.wasm.url",
+                "a module's URL is file://, http://, https:// or oci://",
+            );
         }
         let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if !wasm.sha256.is_empty() && (wasm.sha256.len() != 64 || !wasm.sha256.bytes().all(hex)) {
-            self.refuse("spec.wasm.sha256", "a SHA-256 checksum has 64 lower-case hex digits");
+            self.refuse(
+                "spec.wasm.sha256",
+                "a SHA-256 checksum has 64 lower-case hex digits",
+            );
         }
     }
 }

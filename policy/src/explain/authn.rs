@@ -33,13 +33,23 @@ impl<'a> Chain<'a> {
             return Flow::Continue;
         }
         if self.is_preflight() {
-            self.step(FILTER, Passed::Yes, "a CORS preflight needs no token", Vec::new());
+            self.step(
+                FILTER,
+                Passed::Yes,
+                "a CORS preflight needs no token",
+                Vec::new(),
+            );
             return Flow::Continue;
         }
         if matches!(self.question.token, Token::Unknown) {
             self.claims = Claims::Unknown;
             self.missing.insert("token".to_owned());
-            self.step(FILTER, Passed::Unknown, "the token was not given", Vec::new());
+            self.step(
+                FILTER,
+                Passed::Unknown,
+                "the token was not given",
+                Vec::new(),
+            );
             self.possible.push(Outcome {
                 filter: FILTER.to_owned(),
                 ..super::unknown("a token that is not good is refused")
@@ -59,44 +69,50 @@ impl<'a> Chain<'a> {
             evidence: Evidence::default(),
         };
         let status = run.verify();
-        let Run { payload, checks, open, evidence, .. } = run;
+        let Run {
+            payload,
+            checks,
+            open,
+            evidence,
+            ..
+        } = run;
         self.evidence = evidence;
 
-        match status {
-            Err(status) => {
-                self.evidence.status = Some(status);
-                self.step(FILTER, Passed::No, status.text(), checks);
+        if let Err(status) = status {
+            self.evidence.status = Some(status);
+            self.step(FILTER, Passed::No, status.text(), checks);
+            self.possible.push(Outcome {
+                allowed: false,
+                status: Some(status.code()),
+                body: Some(status.text()),
+                www_authenticate: reply,
+                response_code_details: Some(status.details()),
+                filter: FILTER.to_owned(),
+                policy: None,
+                reason: status.text(),
+            });
+            Flow::Stop
+        } else {
+            let (passed, summary) = match (&payload, open.is_empty()) {
+                (None, _) => (
+                    Passed::Yes,
+                    "no token; that is none of this filter's business",
+                ),
+                (Some(_), true) => (Passed::Yes, "the token is good"),
+                (Some(_), false) => (Passed::Unknown, "the token is good if its signature is"),
+            };
+            self.step(FILTER, passed, summary, checks);
+            if !open.is_empty() {
+                self.missing.extend(open);
                 self.possible.push(Outcome {
-                    allowed: false,
-                    status: Some(status.code()),
-                    body: Some(status.text()),
+                    status: Some(401),
                     www_authenticate: reply,
-                    response_code_details: Some(status.details()),
                     filter: FILTER.to_owned(),
-                    policy: None,
-                    reason: status.text(),
+                    ..super::unknown("the signature cannot be checked; a bad one is refused")
                 });
-                Flow::Stop
             }
-            Ok(()) => {
-                let (passed, summary) = match (&payload, open.is_empty()) {
-                    (None, _) => (Passed::Yes, "no token; that is none of this filter's business"),
-                    (Some(_), true) => (Passed::Yes, "the token is good"),
-                    (Some(_), false) => (Passed::Unknown, "the token is good if its signature is"),
-                };
-                self.step(FILTER, passed, summary, checks);
-                if !open.is_empty() {
-                    self.missing.extend(open);
-                    self.possible.push(Outcome {
-                        status: Some(401),
-                        www_authenticate: reply,
-                        filter: FILTER.to_owned(),
-                        ..super::unknown("the signature cannot be checked; a bad one is refused")
-                    });
-                }
-                self.claims = payload.map_or(Claims::None, Claims::Verified);
-                Flow::Continue
-            }
+            self.claims = payload.map_or(Claims::None, Claims::Verified);
+            Flow::Continue
         }
     }
 
@@ -105,15 +121,19 @@ impl<'a> Chain<'a> {
     pub(super) fn load(&mut self) -> Flow {
         let effective = self.effective;
         let broken = effective.jwt_rules().into_iter().find(|rule| {
-            self.key_set(rule).is_some_and(|text| Keys::parse(text).is_none())
+            self.key_set(rule)
+                .is_some_and(|text| Keys::parse(text).is_none())
         });
-        let Some(rule) = broken else { return Flow::Continue };
+        let Some(rule) = broken else {
+            return Flow::Continue;
+        };
         let reason = format!(
             "the sidecar refuses this configuration and keeps the one before: \
              the key set of issuer `{}` has no valid key",
             rule.issuer
         );
-        self.missing.insert("the configuration that the sidecar still has".to_owned());
+        self.missing
+            .insert("the configuration that the sidecar still has".to_owned());
         self.step(FILTER, Passed::Unknown, reason.clone(), Vec::new());
         self.possible.push(super::unknown(&reason));
         Flow::Stop
@@ -139,20 +159,31 @@ impl<'a> Chain<'a> {
         let path = self.request.path.as_ref()?;
         let path = hide_tokens(&path[..path.len().min(LONGEST)], rules);
         let scheme = &self.request.scheme;
-        Some(format!("Bearer realm=\"{scheme}://{host}{path}\", error=\"invalid_token\""))
+        Some(format!(
+            "Bearer realm=\"{scheme}://{host}{path}\", error=\"invalid_token\""
+        ))
     }
 
     fn provider(&self, rule: &'a JwtRule) -> Provider<'a> {
         let effective = self.effective;
-        let place = effective.request_authentications.iter().find_map(|resource| {
-            let index = resource.spec.jwt_rules.iter().position(|one| std::ptr::eq(one, rule))?;
-            Some((resource, format!("spec.jwtRules[{index}]")))
-        });
+        let place = effective
+            .request_authentications
+            .iter()
+            .find_map(|resource| {
+                let index = resource
+                    .spec
+                    .jwt_rules
+                    .iter()
+                    .position(|one| std::ptr::eq(one, rule))?;
+                Some((resource, format!("spec.jwtRules[{index}]")))
+            });
         Provider {
             rule,
             keys: self.key_set(rule).and_then(|text| Keys::parse(text)),
             locate: Box::new(move |field| {
-                place.as_ref().map(|(resource, path)| resource.origin.locate(&format!("{path}.{field}")))
+                place
+                    .as_ref()
+                    .map(|(resource, path)| resource.origin.locate(&format!("{path}.{field}")))
             }),
         }
     }
@@ -165,10 +196,14 @@ pub(super) fn looks_like_token(text: &str) -> bool {
 
 /// Blots out the values of query parameters that carry tokens.
 fn hide_tokens(path: &str, rules: &[&JwtRule]) -> String {
-    let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
+    let Some((path, query)) = path.split_once('?') else {
+        return path.to_owned();
+    };
     let carries = |name: &str| {
         name == "access_token"
-            || rules.iter().any(|rule| rule.from_params.iter().any(|param| param == name))
+            || rules
+                .iter()
+                .any(|rule| rule.from_params.iter().any(|param| param == name))
     };
     let parts: Vec<String> = query
         .split('&')
@@ -249,31 +284,58 @@ impl Run<'_, '_> {
     fn token(&mut self, index: usize, token: &Found) -> Result<Jwt, Status> {
         let rule = self.providers[index].rule;
         let parsed = Jwt::parse(&token.text);
-        self.check(index, "format", "fromHeaders", "a JSON Web Token Envoy can read", match &parsed {
-            Ok(_) => Ok(()),
-            Err(status) => Err(format!("{}: {}", token.place.text(), status.text())),
-        });
+        self.check(
+            index,
+            "format",
+            "fromHeaders",
+            "a JSON Web Token Envoy can read",
+            match &parsed {
+                Ok(_) => Ok(()),
+                Err(status) => Err(format!("{}: {}", token.place.text(), status.text())),
+            },
+        );
         let jwt = parsed?;
         self.evidence.payload = Some(jwt.payload.clone());
 
         let known = rule.issuer.is_empty() || rule.issuer == jwt.issuer;
-        let wanted = if rule.issuer.is_empty() { "any".to_owned() } else { format!("`{}`", rule.issuer) };
-        self.check(index, "issuer", "issuer", &wanted, match known {
-            true => Ok(()),
-            false => Err(format!("`{}`", jwt.issuer)),
-        });
+        let wanted = if rule.issuer.is_empty() {
+            "any".to_owned()
+        } else {
+            format!("`{}`", rule.issuer)
+        };
+        self.check(
+            index,
+            "issuer",
+            "issuer",
+            &wanted,
+            if known {
+                Ok(())
+            } else {
+                Err(format!("`{}`", jwt.issuer))
+            },
+        );
         if !known {
             return Err(Status::UnknownIssuer);
         }
 
         let times = jwt.check_times(self.now);
-        self.check(index, "times", "issuer", "nbf and exp within 60 s of the clock", match times {
-            Ok(()) => Ok(()),
-            Err(Status::NotYetValid) => {
-                Err(format!("nbf is {} s ahead", jwt.not_before.saturating_sub(self.now)))
-            }
-            Err(_) => Err(format!("exp was {} s ago", self.now.saturating_sub(jwt.expires))),
-        });
+        self.check(
+            index,
+            "times",
+            "issuer",
+            "nbf and exp within 60 s of the clock",
+            match times {
+                Ok(()) => Ok(()),
+                Err(Status::NotYetValid) => Err(format!(
+                    "nbf is {} s ahead",
+                    jwt.not_before.saturating_sub(self.now)
+                )),
+                Err(_) => Err(format!(
+                    "exp was {} s ago",
+                    self.now.saturating_sub(jwt.expires)
+                )),
+            },
+        );
         times?;
 
         let allowed = jwt::audience_allowed(&rule.audiences, &jwt.audiences);
@@ -282,11 +344,17 @@ impl Run<'_, '_> {
             [only] => format!("`{only}`"),
             many => format!("one of {}", many.join(", ")),
         };
-        self.check(index, "audience", "audiences", &wanted, match (allowed, &jwt.audiences[..]) {
-            (true, _) => Ok(()),
-            (false, []) => Err("no `aud`".to_owned()),
-            (false, had) => Err(format!("`{}`", had.join("`, `"))),
-        });
+        self.check(
+            index,
+            "audience",
+            "audiences",
+            &wanted,
+            match (allowed, &jwt.audiences[..]) {
+                (true, _) => Ok(()),
+                (false, []) => Err("no `aud`".to_owned()),
+                (false, had) => Err(format!("`{}`", had.join("`, `"))),
+            },
+        );
         if !allowed {
             return Err(Status::AudienceNotAllowed);
         }
@@ -310,7 +378,10 @@ impl Run<'_, '_> {
                     Signature::Good => (Some(Ok(())), String::new()),
                     Signature::NotModelled => {
                         self.open.push(format!("whether {} fits the key", jwt.alg));
-                        (None, format!("{} with a kind of key that is not checked here", jwt.alg))
+                        (
+                            None,
+                            format!("{} with a kind of key that is not checked here", jwt.alg),
+                        )
                     }
                     Signature::Bad(status) if keys.has_eligible(jwt) => {
                         (Some(Err(status)), status.text())
@@ -320,7 +391,10 @@ impl Run<'_, '_> {
                             "kid `{}` and {}; the set has {}",
                             jwt.kid,
                             jwt.alg,
-                            ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+                            ids.iter()
+                                .map(|id| format!("`{id}`"))
+                                .collect::<Vec<_>>()
+                                .join(", ")
                         );
                         (Some(Err(status)), had)
                     }
@@ -343,11 +417,22 @@ impl Run<'_, '_> {
         result.unwrap_or(Ok(()))
     }
 
-    fn check(&mut self, index: usize, what: &str, field: &str, wanted: &str, result: Result<(), String>) {
+    fn check(
+        &mut self,
+        index: usize,
+        what: &str,
+        field: &str,
+        wanted: &str,
+        result: Result<(), String>,
+    ) {
         if self.tracing {
             self.checks.push(Check {
                 what: what.to_owned(),
-                passed: if result.is_ok() { Passed::Yes } else { Passed::No },
+                passed: if result.is_ok() {
+                    Passed::Yes
+                } else {
+                    Passed::No
+                },
                 wanted: wanted.to_owned(),
                 had: result.err(),
                 location: (self.providers[index].locate)(field),
@@ -378,9 +463,14 @@ impl Run<'_, '_> {
 
         let mut payload = jwt.payload.clone();
         for claim in rule.split_claims() {
-            let Some(Value::String(text)) = payload.get(claim) else { continue };
-            let parts: Vec<Value> =
-                text.split(' ').filter(|part| !part.is_empty()).map(Value::from).collect();
+            let Some(Value::String(text)) = payload.get(claim) else {
+                continue;
+            };
+            let parts: Vec<Value> = text
+                .split(' ')
+                .filter(|part| !part.is_empty())
+                .map(Value::from)
+                .collect();
             if !parts.is_empty() {
                 payload.insert(claim.to_owned(), Value::Array(parts));
             }
@@ -390,14 +480,22 @@ impl Run<'_, '_> {
 }
 
 fn missing_is_fine(status: Status) -> Result<(), Status> {
-    if status == Status::Missing { Ok(()) } else { Err(status) }
+    if status == Status::Missing {
+        Ok(())
+    } else {
+        Err(status)
+    }
 }
 
 /// The last error that says more than "no token" or "not my issuer".
 fn final_status(statuses: &[Status]) -> Status {
     statuses.iter().fold(Status::Missing, |so_far, status| {
         let telling = !matches!(status, Status::Missing | Status::UnknownIssuer);
-        if telling || so_far == Status::Missing { *status } else { so_far }
+        if telling || so_far == Status::Missing {
+            *status
+        } else {
+            so_far
+        }
     })
 }
 
@@ -406,7 +504,9 @@ fn header_value(payload: &Map<String, Value>, claim: &str) -> Option<String> {
     use base64::Engine;
     let mut names = claim.split('.');
     let first = payload.get(names.next()?)?;
-    let value = names.try_fold(first, |value, name| value.get(name).filter(|_| value.is_object()))?;
+    let value = names.try_fold(first, |value, name| {
+        value.get(name).filter(|_| value.is_object())
+    })?;
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Bool(flag) => flag.to_string(),
@@ -431,7 +531,10 @@ fn number_text(value: f64) -> String {
 fn sanitize(request: &mut Request, rule: &JwtRule) {
     let is_output = |name: &str| {
         rule.output_payload_to_header.eq_ignore_ascii_case(name)
-            || rule.output_claim_to_headers.iter().any(|one| one.header.eq_ignore_ascii_case(name))
+            || rule
+                .output_claim_to_headers
+                .iter()
+                .any(|one| one.header.eq_ignore_ascii_case(name))
     };
     request.headers.retain(|(name, _)| !is_output(name));
 }
@@ -482,20 +585,29 @@ fn extract(request: &Request, rule: &JwtRule) -> Vec<Found> {
     for (name, prefix) in headers {
         for value in request.header(&name) {
             if let Some(text) = after_prefix(value, prefix) {
-                found.push(Found { text: text.to_owned(), place: Place::Header(name.clone()) });
+                found.push(Found {
+                    text: text.to_owned(),
+                    place: Place::Header(name.clone()),
+                });
             }
         }
     }
     let query = query(request.path.as_deref().unwrap_or_default());
     for name in params {
         if let Some((_, text)) = query.iter().find(|(had, _)| had == name) {
-            found.push(Found { text: text.clone(), place: Place::Param(name.to_owned()) });
+            found.push(Found {
+                text: text.clone(),
+                place: Place::Param(name.to_owned()),
+            });
         }
     }
     let jar = cookie_jar(request);
     for name in cookies {
         if let Some(text) = jar.get(name) {
-            found.push(Found { text: text.clone(), place: Place::Cookie(name.to_owned()) });
+            found.push(Found {
+                text: text.clone(),
+                place: Place::Cookie(name.to_owned()),
+            });
         }
     }
     found
@@ -508,14 +620,16 @@ fn after_prefix<'a>(value: &'a str, prefix: &str) -> Option<&'a str> {
         return Some(value);
     }
     let after = value.find(prefix)? + prefix.len();
-    let start = value[after..]
-        .find(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let start =
+        value[after..].find(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     Some(start.map_or(value, |start| &value[after + start..]))
 }
 
 /// Decoded query parameters in order.
 fn query(path: &str) -> Vec<(String, String)> {
-    let Some((_, query)) = path.split_once('?') else { return Vec::new() };
+    let Some((_, query)) = path.split_once('?') else {
+        return Vec::new();
+    };
     query
         .split('&')
         .map(|part| {
@@ -530,7 +644,9 @@ fn percent_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let digits = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
+        let digits = (bytes[at] == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten();
         let value = digits
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
@@ -541,23 +657,39 @@ fn percent_decode(text: &str) -> String {
 }
 
 fn remove_param(request: &mut Request, name: &str) {
-    let Some(path) = &mut request.path else { return };
-    let Some((bare, query)) = path.split_once('?') else { return };
+    let Some(path) = &mut request.path else {
+        return;
+    };
+    let Some((bare, query)) = path.split_once('?') else {
+        return;
+    };
     let kept: Vec<_> = query
         .split('&')
         .filter(|part| percent_decode(part.split('=').next().unwrap_or_default()) != name)
         .collect();
-    *path = if kept.is_empty() { bare.to_owned() } else { format!("{bare}?{}", kept.join("&")) };
+    *path = if kept.is_empty() {
+        bare.to_owned()
+    } else {
+        format!("{bare}?{}", kept.join("&"))
+    };
 }
 
 /// The first value of each cookie.
 fn cookie_jar(request: &Request) -> BTreeMap<String, String> {
     let mut jar = BTreeMap::new();
-    for pair in request.header("cookie").flat_map(|header| header.split(';')) {
-        let Some((name, value)) = pair.trim().split_once('=') else { continue };
-        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-        jar.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    for pair in request
+        .header("cookie")
+        .flat_map(|header| header.split(';'))
+    {
+        let Some((name, value)) = pair.trim().split_once('=') else {
+            continue;
+        };
+        let value = value
+            .strip_prefix('"')
+            .and_then(|v| v.strip_suffix('"'))
+            .unwrap_or(value);
+        jar.entry(name.to_owned())
+            .or_insert_with(|| value.to_owned());
     }
     jar
 }
-

@@ -34,7 +34,9 @@ impl MissingTokenReply {
         if reader.string()? != "envoy.filters.http.jwt_authn" {
             return None;
         }
-        reader.words(&[")", "=", "=", "nil", "then", &handle, ":", "respond", "(", "{"])?;
+        reader.words(&[
+            ")", "=", "=", "nil", "then", &handle, ":", "respond", "(", "{",
+        ])?;
 
         let mut status = None;
         let mut www_authenticate = None;
@@ -58,7 +60,11 @@ impl MissingTokenReply {
         let body = reader.string()?.to_owned();
         reader.words(&[")", "end", "end"])?;
         let status = status?;
-        reader.rest.is_empty().then_some(Self { status, www_authenticate, body })
+        reader.rest.is_empty().then_some(Self {
+            status,
+            www_authenticate,
+            body,
+        })
     }
 }
 
@@ -107,19 +113,25 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn word(&mut self) -> Option<&'a str> {
-        let (LuaToken::Word(word), rest) = self.rest.split_first()? else { return None };
+        let (LuaToken::Word(word), rest) = self.rest.split_first()? else {
+            return None;
+        };
         self.rest = rest;
         Some(word)
     }
 
     fn string(&mut self) -> Option<&'a str> {
-        let (LuaToken::Text(text), rest) = self.rest.split_first()? else { return None };
+        let (LuaToken::Text(text), rest) = self.rest.split_first()? else {
+            return None;
+        };
         self.rest = rest;
         Some(text)
     }
 
     fn words(&mut self, expected: &[&str]) -> Option<()> {
-        expected.iter().try_for_each(|word| (self.word()? == *word).then_some(()))
+        expected
+            .iter()
+            .try_for_each(|word| (self.word()? == *word).then_some(()))
     }
 }
 
@@ -144,7 +156,10 @@ mod tests {
             body: "Jwt is missing".to_owned(),
         };
         assert_eq!(MissingTokenReply::read(SCRIPT), Some(reply.clone()));
-        let renamed = SCRIPT.replace("request:", "h:").replace("(request)", "(h)").replace('"', "'");
+        let renamed = SCRIPT
+            .replace("request:", "h:")
+            .replace("(request)", "(h)")
+            .replace('"', "'");
         assert_eq!(MissingTokenReply::read(&renamed), Some(reply));
     }
 
@@ -153,7 +168,10 @@ mod tests {
         for other in [
             SCRIPT.replace("== nil", "~= nil"),
             SCRIPT.replace("jwt_authn", "rbac"),
-            SCRIPT.replace("  end\n        end", "  end\n request:headers():remove('x') end"),
+            SCRIPT.replace(
+                "  end\n        end",
+                "  end\n request:headers():remove('x') end",
+            ),
             format!("{SCRIPT} function envoy_on_response(h) end"),
             SCRIPT.replace("\"401\"", "status"),
             "function envoy_on_request(h) end".to_owned(),

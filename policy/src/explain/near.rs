@@ -45,16 +45,16 @@ pub struct Change {
 }
 
 /// The ALLOW rule with the fewest conditions missed, and these conditions.
-pub(super) fn nearest(
-    chain: &Chain<'_>,
-    rules: &Policies,
-) -> Option<(NearMiss, Vec<Condition>)> {
+pub(super) fn nearest(chain: &Chain<'_>, rules: &Policies) -> Option<(NearMiss, Vec<Condition>)> {
     let (rule, mut failed) = rules
         .values()
         .filter(|rule| rule.index.is_some())
         .map(|rule| (rule, closest(rule, &chain.request, &chain.claims)))
         .min_by_key(|(_, failed)| {
-            let unknown = failed.iter().filter(|one| test(one, chain) == Tri::Unknown).count();
+            let unknown = failed
+                .iter()
+                .filter(|one| test(one, chain) == Tri::Unknown)
+                .count();
             // What is missed counts more than what is not known.
             (failed.len() - unknown, unknown)
         })?;
@@ -66,9 +66,14 @@ pub(super) fn nearest(
     let near = NearMiss {
         policy: rule.policy.clone(),
         rule: rule.index,
-        location: rule.index.and_then(|at| chain.locate(&rule.policy, &format!("spec.rules[{at}]"))),
+        location: rule
+            .index
+            .and_then(|at| chain.locate(&rule.policy, &format!("spec.rules[{at}]"))),
         missed_allow: true,
-        conditions: failed.iter().map(|condition| chain.check(&rule.policy, condition)).collect(),
+        conditions: failed
+            .iter()
+            .map(|condition| chain.check(&rule.policy, condition))
+            .collect(),
         changes: failed.iter().map(|condition| to_match(condition)).collect(),
         proven: satisfied && tried.pass(chain),
     };
@@ -86,14 +91,23 @@ pub(super) fn escape(chain: &Chain<'_>, rule: &CompiledRule) -> Option<NearMiss>
         let mut tried = Facts::of(chain);
         tried.violate(condition) && tried.pass(chain)
     };
-    let best = holding.iter().find(|condition| proven(condition)).or(holding.first());
+    let best = holding
+        .iter()
+        .find(|condition| proven(condition))
+        .or(holding.first());
     Some(NearMiss {
         policy: rule.policy.clone(),
         rule: rule.index,
         location: chain.locate(&rule.policy, &format!("spec.rules[{index}]")),
         missed_allow: false,
-        conditions: holding.iter().map(|condition| chain.check(&rule.policy, condition)).collect(),
-        changes: best.map(|condition| to_miss(condition)).into_iter().collect(),
+        conditions: holding
+            .iter()
+            .map(|condition| chain.check(&rule.policy, condition))
+            .collect(),
+        changes: best
+            .map(|condition| to_miss(condition))
+            .into_iter()
+            .collect(),
         proven: best.is_some_and(|condition| proven(condition)),
     })
 }
@@ -122,7 +136,9 @@ fn closest<'r>(rule: &'r CompiledRule, request: &Request, claims: &Claims) -> Ve
 
 /// What the request had instead of what a condition wants.
 pub(super) fn had(condition: &Condition, request: &Request, claims: &Claims) -> String {
-    let Some(leaf) = condition.any_of.first() else { return String::new() };
+    let Some(leaf) = condition.any_of.first() else {
+        return String::new();
+    };
     let address = |address: Option<std::net::IpAddr>| address.map(|one| one.to_string());
     let text = match leaf {
         Leaf::DestinationIp(_) => address(request.destination_ip),
@@ -163,7 +179,12 @@ const NO_TOKEN: &str = "no verified token";
 
 /// Tokens and cookies travel in headers: those values stay hidden.
 fn header(name: &str, request: &Request) -> String {
-    let secret = ["authorization", "cookie", "proxy-authorization", "x-forwarded-client-cert"];
+    let secret = [
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-forwarded-client-cert",
+    ];
     let value = match name {
         ":method" => request.method.clone(),
         ":authority" => request.host.clone(),
@@ -220,8 +241,14 @@ fn to_match(condition: &Condition) -> Change {
             format!("{}: add the value that was had", condition.path),
         )
     };
-    let fixed = condition.any_of.iter().all(|leaf| matches!(leaf, Leaf::FilterMetadata { .. }));
-    Change { caller: (!fixed && !attribute.is_empty()).then_some(caller), policy }
+    let fixed = condition
+        .any_of
+        .iter()
+        .all(|leaf| matches!(leaf, Leaf::FilterMetadata { .. }));
+    Change {
+        caller: (!fixed && !attribute.is_empty()).then_some(caller),
+        policy,
+    }
 }
 
 /// What would make a DENY condition fail.
@@ -314,10 +341,12 @@ impl Facts {
                 Some(value) => self.request.sni = Some(value),
                 None => return false,
             },
-            Leaf::UrlPath(matcher) => match matcher.example().filter(|path| path.starts_with('/')) {
-                Some(path) => self.request.path = Some(path),
-                None => return false,
-            },
+            Leaf::UrlPath(matcher) => {
+                match matcher.example().filter(|path| path.starts_with('/')) {
+                    Some(path) => self.request.path = Some(path),
+                    None => return false,
+                }
+            }
             Leaf::Header { name, value } => {
                 let value = match value {
                     HeaderValue::Present => Some("x".to_owned()),
@@ -337,7 +366,9 @@ impl Facts {
                 _ => return false,
             },
             Leaf::Claim { path, values } => {
-                let Some(value) = values.iter().find_map(crate::matcher::StringMatcher::example)
+                let Some(value) = values
+                    .iter()
+                    .find_map(crate::matcher::StringMatcher::example)
                 else {
                     return false;
                 };
@@ -359,11 +390,17 @@ impl Facts {
         if self.tokens_count && !matches!(self.claims, Claims::Verified(_)) {
             self.claims = Claims::Verified(Map::new());
         }
-        let Claims::Verified(payload) = &mut self.claims else { return false };
-        let Some((last, parents)) = path.split_last() else { return false };
+        let Claims::Verified(payload) = &mut self.claims else {
+            return false;
+        };
+        let Some((last, parents)) = path.split_last() else {
+            return false;
+        };
         let mut object = payload;
         for name in parents {
-            let entry = object.entry(name).or_insert_with(|| Value::Object(Map::new()));
+            let entry = object
+                .entry(name)
+                .or_insert_with(|| Value::Object(Map::new()));
             match entry {
                 Value::Object(inner) => object = inner,
                 _ => return false,
@@ -376,8 +413,12 @@ impl Facts {
     fn unset(&mut self, leaf: &Leaf) -> bool {
         match leaf {
             Leaf::Claim { path, .. } => {
-                let Claims::Verified(payload) = &mut self.claims else { return false };
-                let Some((last, parents)) = path.split_last() else { return false };
+                let Claims::Verified(payload) = &mut self.claims else {
+                    return false;
+                };
+                let Some((last, parents)) = path.split_last() else {
+                    return false;
+                };
                 let mut object = payload;
                 for name in parents {
                     match object.get_mut(name) {
@@ -388,13 +429,20 @@ impl Facts {
                 object.remove(last);
             }
             Leaf::RequestPrincipal { .. } => {
-                let Claims::Verified(payload) = &mut self.claims else { return false };
+                let Claims::Verified(payload) = &mut self.claims else {
+                    return false;
+                };
                 payload.remove("sub");
             }
             Leaf::Header { name, .. } if !name.starts_with(':') => {
-                self.request.headers.retain(|(had, _)| !had.eq_ignore_ascii_case(name));
+                self.request
+                    .headers
+                    .retain(|(had, _)| !had.eq_ignore_ascii_case(name));
             }
-            Leaf::Header { name, value: HeaderValue::Matches(_) } if name == ":method" => {
+            Leaf::Header {
+                name,
+                value: HeaderValue::Matches(_),
+            } if name == ":method" => {
                 self.request.method = Some("X-OTHER".to_owned());
             }
             Leaf::UrlPath(_) => self.request.path = Some("/".to_owned()),

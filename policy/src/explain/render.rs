@@ -19,7 +19,11 @@ const DIM: &str = "2";
 
 impl Style {
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn mark(self, passed: Passed) -> String {
@@ -50,7 +54,13 @@ impl Explanation {
             None if self.missing.is_empty() => String::new(),
             None => format!("it depends on: {}", self.missing.join("; ")),
         };
-        line(out, &format!("{} {headline}", style.paint(&format!("{BOLD};{colour}"), word)));
+        line(
+            out,
+            &format!(
+                "{} {headline}",
+                style.paint(&format!("{BOLD};{colour}"), word)
+            ),
+        );
         match &self.outcome {
             Some(outcome) => reply(out, outcome, style),
             None => {
@@ -62,8 +72,20 @@ impl Explanation {
 
         line(out, "");
         for step in &self.steps {
-            line(out, &format!("{} {}: {}", style.mark(step.passed), step.filter, step.summary));
-            for check in step.checks.iter().filter(|check| check.passed != Passed::Yes) {
+            line(
+                out,
+                &format!(
+                    "{} {}: {}",
+                    style.mark(step.passed),
+                    step.filter,
+                    step.summary
+                ),
+            );
+            for check in step
+                .checks
+                .iter()
+                .filter(|check| check.passed != Passed::Yes)
+            {
                 write_check(out, check, style);
             }
             let passed: Vec<_> = step
@@ -73,7 +95,10 @@ impl Explanation {
                 .map(|check| check.what.as_str())
                 .collect();
             if !passed.is_empty() {
-                line(out, &style.paint(DIM, &format!("     passed: {}", passed.join(", "))));
+                line(
+                    out,
+                    &style.paint(DIM, &format!("     passed: {}", passed.join(", "))),
+                );
             }
         }
         if let Some(near) = &self.nearest {
@@ -114,7 +139,9 @@ fn headline(outcome: &Outcome) -> String {
 
 fn headline_of(outcome: &Outcome) -> String {
     match outcome.status {
-        Some(_) if !outcome.reason.is_empty() => format!("{}: {}", headline(outcome), outcome.reason),
+        Some(_) if !outcome.reason.is_empty() => {
+            format!("{}: {}", headline(outcome), outcome.reason)
+        }
         _ => headline(outcome),
     }
 }
@@ -129,13 +156,21 @@ fn reply(out: &mut String, outcome: &Outcome, style: Style) {
         ("response_code_details", &outcome.response_code_details),
     ] {
         if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-            line(out, &format!("  {} {value}", style.paint(DIM, &format!("{name}:"))));
+            line(
+                out,
+                &format!("  {} {value}", style.paint(DIM, &format!("{name}:"))),
+            );
         }
     }
 }
 
 fn write_check(out: &mut String, check: &Check, style: Style) {
-    let mut text = format!("     {} {}: wanted {}", style.mark(check.passed), check.what, check.wanted);
+    let mut text = format!(
+        "     {} {}: wanted {}",
+        style.mark(check.passed),
+        check.what,
+        check.wanted
+    );
     if let Some(had) = &check.had {
         let _ = write!(text, ", had {had}");
     }
@@ -146,16 +181,32 @@ fn write_check(out: &mut String, check: &Check, style: Style) {
 }
 
 fn write_near(out: &mut String, near: &NearMiss, style: Style) {
-    let rule = near.rule.map_or(String::new(), |rule| format!(" rule {rule}"));
-    let place = near.location.as_ref().map_or(String::new(), |place| format!(" ({place})"));
-    let kind = if near.missed_allow { "nearest ALLOW" } else { "deciding DENY" };
-    line(out, &style.paint(BOLD, &format!("{kind}: {}{rule}{place}", near.policy)));
+    let rule = near
+        .rule
+        .map_or(String::new(), |rule| format!(" rule {rule}"));
+    let place = near
+        .location
+        .as_ref()
+        .map_or(String::new(), |place| format!(" ({place})"));
+    let kind = if near.missed_allow {
+        "nearest ALLOW"
+    } else {
+        "deciding DENY"
+    };
+    line(
+        out,
+        &style.paint(BOLD, &format!("{kind}: {}{rule}{place}", near.policy)),
+    );
     if near.missed_allow {
         for check in &near.conditions {
             write_check(out, check, style);
         }
     }
-    let proven = if near.proven { " (tried: it then passes)" } else { "" };
+    let proven = if near.proven {
+        " (tried: it then passes)"
+    } else {
+        ""
+    };
     line(out, &format!("  smallest change{proven}:"));
     for change in &near.changes {
         match &change.caller {

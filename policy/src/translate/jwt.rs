@@ -31,10 +31,14 @@ pub(super) fn filter(effective: &Effective<'_>, keys: &KeySets, translation: &mu
         if jwks.is_none() {
             translation.issuers_without_keys.push(rule.issuer.clone());
         }
-        providers.insert(name(index), provider(rule, jwks.map_or(NO_KEYS, String::as_str)));
+        providers.insert(
+            name(index),
+            provider(rule, jwks.map_or(NO_KEYS, String::as_str)),
+        );
     }
 
-    let optional = |index| json!({"requiresAny": {"requirements": [required(index), {"allowMissing": {}}]}});
+    let optional =
+        |index| json!({"requiresAny": {"requirements": [required(index), {"allowMissing": {}}]}});
     let requires = if rules.len() == 1 {
         optional(0)
     } else {
@@ -85,7 +89,10 @@ fn provider(rule: &JwtRule, jwks: &str) -> Value {
     set("fromCookies", json!(rule.from_cookies));
     set("forwardPayloadHeader", json!(rule.output_payload_to_header));
     set("payloadInMetadata", json!("payload"));
-    set("normalizePayloadInMetadata", json!({"spaceDelimitedClaims": rule.split_claims()}));
+    set(
+        "normalizePayloadInMetadata",
+        json!({"spaceDelimitedClaims": rule.split_claims()}),
+    );
 
     let headers = rule.from_headers.iter().map(|header| {
         let mut entry = Map::from_iter([("name".to_owned(), json!(header.name))]);

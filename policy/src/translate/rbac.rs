@@ -13,7 +13,9 @@ pub(super) fn filter(rbac: &Rbac, tcp: bool) -> Filter {
     let mut config = Map::new();
     config.insert(
         "@type".to_owned(),
-        json!(format!("type.googleapis.com/envoy.extensions.filters.{layer}.rbac.v3.RBAC")),
+        json!(format!(
+            "type.googleapis.com/envoy.extensions.filters.{layer}.rbac.v3.RBAC"
+        )),
     );
     if let Some(rules) = &rbac.rules {
         config.insert("rules".to_owned(), policies(rbac.action, rules));
@@ -50,7 +52,10 @@ fn policies(action: Action, rules: &Policies) -> Value {
         rbac.insert("action".to_owned(), json!(name));
     }
     if !rules.is_empty() {
-        let rules: Map<_, _> = rules.iter().map(|(name, one)| (name.clone(), rule(one))).collect();
+        let rules: Map<_, _> = rules
+            .iter()
+            .map(|(name, one)| (name.clone(), rule(one)))
+            .collect();
         rbac.insert("policies".to_owned(), Value::Object(rules));
     }
     Value::Object(rbac)
@@ -64,7 +69,10 @@ fn rule(rule: &CompiledRule) -> Value {
         });
     }
     let all = |alternatives: &[Vec<Condition>], names: &Names| -> Value {
-        alternatives.iter().map(|conditions| and(conditions, names)).collect()
+        alternatives
+            .iter()
+            .map(|conditions| and(conditions, names))
+            .collect()
     };
     json!({
         "permissions": all(&rule.permissions, &PERMISSION),
@@ -80,8 +88,18 @@ struct Names {
     list: &'static str,
 }
 
-const PERMISSION: Names = Names { and: "andRules", or: "orRules", not: "notRule", list: "rules" };
-const PRINCIPAL: Names = Names { and: "andIds", or: "orIds", not: "notId", list: "ids" };
+const PERMISSION: Names = Names {
+    and: "andRules",
+    or: "orRules",
+    not: "notRule",
+    list: "rules",
+};
+const PRINCIPAL: Names = Names {
+    and: "andIds",
+    or: "orIds",
+    not: "notId",
+    list: "ids",
+};
 
 fn and(conditions: &[Condition], names: &Names) -> Value {
     let all: Vec<Value> = if conditions.is_empty() {
@@ -101,7 +119,11 @@ fn condition(condition: &Condition, names: &Names) -> Value {
             json!({names.or: {names.list: any}})
         }
     };
-    if condition.negated { json!({names.not: value}) } else { value }
+    if condition.negated {
+        json!({names.not: value})
+    } else {
+        value
+    }
 }
 
 fn leaf(leaf: &Leaf) -> Value {
@@ -123,22 +145,33 @@ fn leaf(leaf: &Leaf) -> Value {
                 "pathTemplate": text,
             },
         }}),
-        Leaf::Authenticated(matcher) => json!({"authenticated": {"principalName": string(matcher)}}),
+        Leaf::Authenticated(matcher) => {
+            json!({"authenticated": {"principalName": string(matcher)}})
+        }
         Leaf::SourceIp(net) => json!({"directRemoteIp": cidr(*net)}),
         Leaf::RemoteIp(net) => json!({"remoteIp": cidr(*net)}),
         Leaf::Claim { path, values } => {
             let value = any_value(values.iter().map(string_value).collect());
-            let either = json!({"orMatch": {"valueMatchers": [{"listMatch": {"oneOf": value}}, value]}});
+            let either =
+                json!({"orMatch": {"valueMatchers": [{"listMatch": {"oneOf": value}}, value]}});
             claim(path.iter().map(String::as_str), &either)
         }
         Leaf::RequestPrincipal { issuer, subject } => json!({"andIds": {"ids": [
             claim(["iss"].into_iter(), &string_value(issuer)),
             claim(["sub"].into_iter(), &string_value(subject)),
         ]}}),
-        Leaf::FilterMetadata { filter, key, values } => {
+        Leaf::FilterMetadata {
+            filter,
+            key,
+            values,
+        } => {
             let values = values.iter().map(|(list, matcher)| {
                 let value = string_value(matcher);
-                if *list { json!({"listMatch": {"oneOf": value}}) } else { value }
+                if *list {
+                    json!({"listMatch": {"oneOf": value}})
+                } else {
+                    value
+                }
             });
             json!({"metadata": {
                 "filter": filter,
@@ -150,7 +183,10 @@ fn leaf(leaf: &Leaf) -> Value {
 }
 
 fn claim<'a>(path: impl Iterator<Item = &'a str>, value: &Value) -> Value {
-    let path: Vec<_> = std::iter::once("payload").chain(path).map(|key| json!({"key": key})).collect();
+    let path: Vec<_> = std::iter::once("payload")
+        .chain(path)
+        .map(|key| json!({"key": key}))
+        .collect();
     json!({"metadata": {"filter": "envoy.filters.http.jwt_authn", "path": path, "value": value}})
 }
 
