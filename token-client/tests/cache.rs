@@ -359,6 +359,27 @@ async fn failures_are_retried_after_random_pauses_that_never_undercut_the_floor(
 }
 
 #[tokio::test(start_paused = true)]
+async fn success_forgets_earlier_failures() {
+    let source = Fake::always(Step::Fail);
+    let cache = cache(&source);
+    for _ in 0..10 {
+        let error = cache.get().await.unwrap_err();
+        tokio::time::sleep_until(error.retry_at()).await;
+    }
+    source.turn(Step::Grant(5));
+    cache.get().await.unwrap();
+    source.turn(Step::Fail);
+    for _ in 0..20 {
+        advance(seconds(5)).await;
+        assert!(cache.get().await.unwrap_err().retry_after() <= seconds(2));
+        advance(seconds(2)).await;
+        source.turn(Step::Grant(5));
+        cache.get().await.unwrap();
+        source.turn(Step::Fail);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_after_is_honoured_up_to_a_limit() {
     for (asked, waited) in [(40, 40), (1_000_000, 300)] {
         let source = Fake::always(Step::Busy(asked));
@@ -476,6 +497,16 @@ fn cache_outlives_the_runtime_that_filled_it() {
             tokio::time::sleep_until(error.retry_at()).await;
         }
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn flight_that_begins_late_is_not_taken_for_lost() {
+    let source = Fake::always(Step::Grant(60));
+    let cache = cache(&source);
+    assert!(futures::poll!(std::pin::pin!(cache.get())).is_pending());
+    advance(seconds(300)).await;
+    cache.get().await.unwrap();
+    assert_eq!(source.fetches(), 1);
 }
 
 #[test]
