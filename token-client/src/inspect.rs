@@ -14,8 +14,8 @@ use crate::cli::{Output, print, read_secret};
 const MOMENTS: [(&str, &str); 4] = [
     ("iat", "issued"),
     ("nbf", "valid"),
-    ("auth_time", "logged in"),
-    ("exp", "ends"),
+    ("auth_time", "login"),
+    ("exp", "end"),
 ];
 
 pub(crate) fn run(output: Output) -> anyhow::Result<ExitCode> {
@@ -100,7 +100,7 @@ mod tests {
     fn times_are_told_relative_to_now() {
         let text = for_people(&token(), at(1050));
         assert!(text.contains("issued 50 s ago"), "{text}");
-        assert!(text.contains("ends in 4 min 10 s"), "{text}");
+        assert!(text.contains("end in 4 min 10 s"), "{text}");
         assert_eq!(relative(at(0), at(7500)), "2 h 5 min ago");
         assert_eq!(relative(at(180_000), at(0)), "in 2 d 2 h");
     }
