@@ -8,7 +8,7 @@ use crate::jwt::Status;
 use crate::matcher::{Leaf, Pattern, claim};
 use crate::parse::{Resource, ServicePort};
 use crate::rbac::{self, Condition};
-use crate::request::Peer;
+use crate::request::{Peer, Token};
 use crate::select::{Effective, is_subset};
 use crate::source::Location;
 use crate::types::{Action, AuthorizationPolicy, WorkloadSelector};
@@ -211,8 +211,9 @@ impl Search<'_> {
             _ => {}
         }
         let request = self.question.request;
-        let bearer = request.header("authorization").next();
-        if !self.evidence.token_found && bearer.is_some() && !self.effective.jwt_rules().is_empty()
+        let sent = matches!(self.question.token, Token::Bearer(_))
+            || request.header("authorization").next().is_some();
+        if !self.evidence.token_found && sent && !self.effective.jwt_rules().is_empty()
         {
             let default = self.effective.jwt_rules().iter().any(|rule| {
                 rule.from_headers.is_empty()

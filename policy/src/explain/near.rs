@@ -50,7 +50,7 @@ pub(super) fn nearest(chain: &Chain<'_>, rules: &Policies) -> Option<(NearMiss, 
         .values()
         .filter(|rule| rule.index.is_some())
         .map(|rule| (rule, closest(rule, &chain.request, &chain.claims)))
-        .min_by_key(|(_, failed)| {
+        .min_by_key(|(rule, failed)| {
             let unknown = failed
                 .iter()
                 .filter(|one| test(one, chain) == Tri::Unknown)
