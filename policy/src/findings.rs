@@ -213,8 +213,7 @@ impl Search<'_> {
         let request = self.question.request;
         let sent = matches!(self.question.token, Token::Bearer(_))
             || request.header("authorization").next().is_some();
-        if !self.evidence.token_found && sent && !self.effective.jwt_rules().is_empty()
-        {
+        if !self.evidence.token_found && sent && !self.effective.jwt_rules().is_empty() {
             let default = self.effective.jwt_rules().iter().any(|rule| {
                 rule.from_headers.is_empty()
                     && rule.from_params.is_empty()

@@ -23,14 +23,22 @@ fn service_account() -> Value {
 }
 
 fn codes(explanation: &Explanation) -> Vec<&str> {
-    explanation.findings.iter().map(|finding| finding.code).collect()
+    explanation
+        .findings
+        .iter()
+        .map(|finding| finding.code)
+        .collect()
 }
 
 #[test]
 fn the_user_may_read() {
     let explanation = ask().claims(&user(&json!({}))).explain();
     assert_eq!(explanation.verdict, Verdict::Allowed);
-    assert!(explanation.findings.is_empty(), "{:?}", explanation.findings);
+    assert!(
+        explanation.findings.is_empty(),
+        "{:?}",
+        explanation.findings
+    );
 }
 
 #[test]
@@ -45,11 +53,20 @@ fn the_frontends_token_is_worth_nothing_to_another_workload() {
         .request(|request| request.peer = Peer::mtls("cluster.local/ns/demo/sa/intruder"));
     let explanation = stolen.explain();
     let near = explanation.nearest.expect("a near miss");
-    assert_eq!((near.policy.as_str(), near.rule, near.proven), ("demo/backend", Some(1), true));
+    assert_eq!(
+        (near.policy.as_str(), near.rule, near.proven),
+        ("demo/backend", Some(1), true)
+    );
     assert_eq!(near.conditions.len(), 1);
     assert_eq!(near.conditions[0].what, "principals");
-    assert_eq!(near.conditions[0].wanted, "`cluster.local/ns/demo/sa/frontend`");
-    assert_eq!(near.conditions[0].had.as_deref(), Some("`cluster.local/ns/demo/sa/intruder`"));
+    assert_eq!(
+        near.conditions[0].wanted,
+        "`cluster.local/ns/demo/sa/frontend`"
+    );
+    assert_eq!(
+        near.conditions[0].had.as_deref(),
+        Some("`cluster.local/ns/demo/sa/intruder`")
+    );
 }
 
 #[test]
@@ -58,14 +75,20 @@ fn a_missing_token_is_answered_401_by_the_extension() {
     assert_eq!(outcome.status, Some(401));
     assert_eq!(outcome.body.as_deref(), Some("Jwt is missing"));
     assert_eq!(outcome.www_authenticate.as_deref(), Some("Bearer"));
-    assert_eq!(outcome.response_code_details.as_deref(), Some("lua_response"));
+    assert_eq!(
+        outcome.response_code_details.as_deref(),
+        Some("lua_response")
+    );
     assert_eq!(outcome.policy.as_deref(), Some("demo/missing-token"));
 }
 
 #[test]
 fn a_header_that_is_no_bearer_token_counts_as_missing_and_says_so() {
     let explanation = ask().header("authorization", "Basic abc").explain();
-    assert_eq!(explanation.outcome.as_ref().expect("one").body.as_deref(), Some("Jwt is missing"));
+    assert_eq!(
+        explanation.outcome.as_ref().expect("one").body.as_deref(),
+        Some("Jwt is missing")
+    );
     assert_eq!(codes(&explanation), ["MO0013"]);
 }
 
@@ -76,7 +99,10 @@ fn a_call_without_a_sidecar_gets_no_answer() {
         .request(|request| request.peer = Peer::Plaintext)
         .explain();
     let outcome = explanation.outcome.expect("one outcome");
-    assert_eq!((outcome.status, outcome.filter.as_str()), (None, "connection"));
+    assert_eq!(
+        (outcome.status, outcome.filter.as_str()),
+        (None, "connection")
+    );
     assert_eq!(outcome.policy.as_deref(), Some("demo/strict"));
 }
 
@@ -90,10 +116,16 @@ fn a_wrong_method_misses_one_condition_and_the_change_is_proven() {
     assert_eq!(near.rule, Some(0));
     assert_eq!(near.conditions.len(), 1);
     assert_eq!(near.conditions[0].had.as_deref(), Some("`POST`"));
-    assert_eq!(near.changes[0].caller.as_deref(), Some("request: methods: `GET`"));
+    assert_eq!(
+        near.changes[0].caller.as_deref(),
+        Some("request: methods: `GET`")
+    );
     assert!(near.proven);
     let place = near.conditions[0].location.as_ref().expect("a place");
-    let line = demo().lines().nth(usize::try_from(place.line).expect("small") - 1).map(str::to_owned);
+    let line = demo()
+        .lines()
+        .nth(usize::try_from(place.line).expect("small") - 1)
+        .map(str::to_owned);
     assert!(line.expect("a line").contains("methods"), "{place}");
 }
 
@@ -107,15 +139,25 @@ fn a_change_that_a_deny_policy_spoils_is_not_called_proven() {
 
 #[test]
 fn a_deny_rule_that_matches_shows_its_conditions_and_one_way_out() {
-    let yaml = policy("d", "DENY", "[{to: [{operation: {paths: [\"/data*\"]}}], when: [{key: \"request.headers[x-a]\", values: [\"1\"]}]}]");
-    let near = Ask::new(&yaml).header("x-a", "1").explain().nearest.expect("the rule");
+    let yaml = policy(
+        "d",
+        "DENY",
+        "[{to: [{operation: {paths: [\"/data*\"]}}], when: [{key: \"request.headers[x-a]\", values: [\"1\"]}]}]",
+    );
+    let near = Ask::new(&yaml)
+        .header("x-a", "1")
+        .explain()
+        .nearest
+        .expect("the rule");
     assert!(!near.missed_allow && near.proven);
     assert_eq!((near.conditions.len(), near.changes.len()), (2, 1));
 }
 
 #[test]
 fn inputs_that_were_not_given_are_asked_for_only_if_they_matter() {
-    let unknown_path = ask().claims(&user(&json!({}))).request(|request| request.path = None);
+    let unknown_path = ask()
+        .claims(&user(&json!({})))
+        .request(|request| request.path = None);
     let explanation = unknown_path.explain();
     assert_eq!(explanation.verdict, Verdict::Unknown);
     assert_eq!(explanation.missing, ["path"]);
@@ -124,7 +166,11 @@ fn inputs_that_were_not_given_are_asked_for_only_if_they_matter() {
     let other_user = ask()
         .claims(&user(&json!({"email": "x@example.com", "azp": "x"})))
         .request(|request| request.path = None);
-    assert_eq!(other_user.explain().verdict, Verdict::Refused, "on any path");
+    assert_eq!(
+        other_user.explain().verdict,
+        Verdict::Refused,
+        "on any path"
+    );
 }
 
 #[test]
@@ -132,14 +178,23 @@ fn a_script_that_is_not_known_leaves_the_answer_open_by_name() {
     let yaml = demo().replace("== nil", "~= nil");
     let explanation = Ask::new(&yaml).claims(&user(&json!({}))).explain();
     assert_eq!(explanation.verdict, Verdict::Unknown);
-    assert_eq!(explanation.missing, ["Lua extension demo/missing-token is not modelled"]);
+    assert_eq!(
+        explanation.missing,
+        ["Lua extension demo/missing-token is not modelled"]
+    );
 }
 
 #[test]
 fn an_envoy_filter_is_told_as_an_assumption() {
-    let yaml = demo() + "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: e, namespace: demo}\nspec: {}\n";
+    let yaml = demo()
+        + "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: e, namespace: demo}\nspec: {}\n";
     let explanation = Ask::new(&yaml).explain();
-    assert!(explanation.assumptions.iter().any(|one| one.contains("EnvoyFilter demo/e")));
+    assert!(
+        explanation
+            .assumptions
+            .iter()
+            .any(|one| one.contains("EnvoyFilter demo/e"))
+    );
 }
 
 // Nothing secret
@@ -177,17 +232,28 @@ fn a_failed_condition_on_the_authorization_header_does_not_show_it() {
         .explain()
         .nearest
         .expect("a near miss");
-    assert_eq!(near.conditions[0].had.as_deref(), Some("a value that is not shown"));
+    assert_eq!(
+        near.conditions[0].had.as_deref(),
+        Some("a value that is not shown")
+    );
 }
 
 #[test]
 fn claims_that_no_failed_check_is_about_are_not_shown() {
     let explanation = ask()
-        .claims(&user(&json!({"email": "other@example.com", "azp": "web", "phone": "555-0100"})))
+        .claims(&user(
+            &json!({"email": "other@example.com", "azp": "web", "phone": "555-0100"}),
+        ))
         .explain();
     let shown = explanation.render(Style::default());
-    assert!(shown.contains("other@example.com"), "the failed check needs it:\n{shown}");
-    assert!(!shown.contains("555-0100") && !shown.contains("f3b1"), "{shown}");
+    assert!(
+        shown.contains("other@example.com"),
+        "the failed check needs it:\n{shown}"
+    );
+    assert!(
+        !shown.contains("555-0100") && !shown.contains("f3b1"),
+        "{shown}"
+    );
 }
 
 // Text
@@ -241,11 +307,26 @@ fn every_code_has_a_page_with_its_title() {
 
 #[test]
 fn mo0001_claims_without_request_authentication() {
-    let yaml = policy("p", "ALLOW", "[{when: [{key: \"request.auth.claims[a]\", values: [b]}]}]");
+    let yaml = policy(
+        "p",
+        "ALLOW",
+        "[{when: [{key: \"request.auth.claims[a]\", values: [b]}]}]",
+    );
     let explanation = Ask::new(&yaml).claims(&user(&json!({"a": "b"}))).explain();
-    assert_eq!(explanation.verdict, Verdict::Refused, "nobody verifies the token");
+    assert_eq!(
+        explanation.verdict,
+        Verdict::Refused,
+        "nobody verifies the token"
+    );
     assert_eq!(codes(&explanation), ["MO0001"]);
-    assert_eq!(explanation.findings[0].location.as_ref().expect("a place").line, 7);
+    assert_eq!(
+        explanation.findings[0]
+            .location
+            .as_ref()
+            .expect("a place")
+            .line,
+        7
+    );
 }
 
 #[test]
@@ -259,11 +340,17 @@ fn mo0002_issuers_that_differ_by_what_people_overlook() {
         let explanation = ask().claims(&user(&json!({"iss": issuer}))).explain();
         assert_eq!(codes(&explanation), ["MO0002"], "{issuer}");
     }
-    let foreign = ask().claims(&user(&json!({"iss": "https://other/realms/myrealm"}))).explain();
+    let foreign = ask()
+        .claims(&user(&json!({"iss": "https://other/realms/myrealm"})))
+        .explain();
     assert!(codes(&foreign).is_empty());
 
-    let rules = format!("[{{when: [{{key: \"request.auth.claims[iss]\", values: [\"{ISSUER}/\"]}}]}}]");
-    assert!(codes(&Ask::new(&allow(&rules)).explain()).contains(&"MO0002"), "in the policy, too");
+    let rules =
+        format!("[{{when: [{{key: \"request.auth.claims[iss]\", values: [\"{ISSUER}/\"]}}]}}]");
+    assert!(
+        codes(&Ask::new(&allow(&rules)).explain()).contains(&"MO0002"),
+        "in the policy, too"
+    );
 }
 
 #[test]
@@ -271,7 +358,13 @@ fn mo0003_an_audience_that_keycloak_does_not_put_in() {
     let explanation = ask().claims(&user(&json!({"aud": "account"}))).explain();
     assert_eq!(explanation.outcome.as_ref().expect("one").status, Some(403));
     assert_eq!(codes(&explanation), ["MO0003"]);
-    assert!(explanation.findings[0].keycloak.as_ref().expect("a fix").contains("audience mapper"));
+    assert!(
+        explanation.findings[0]
+            .keycloak
+            .as_ref()
+            .expect("a fix")
+            .contains("audience mapper")
+    );
 
     let rules = "[{when: [{key: request.auth.audiences, values: [other]}]}]";
     let by_policy = Ask::new(&allow(rules)).claims(&user(&json!({}))).explain();
@@ -281,7 +374,9 @@ fn mo0003_an_audience_that_keycloak_does_not_put_in() {
 #[test]
 fn mo0004_no_subject() {
     let rules = "[{from: [{source: {requestPrincipals: [\"*\"]}}]}]";
-    let explanation = Ask::new(&allow(rules)).claims(&user(&json!({"sub": null}))).explain();
+    let explanation = Ask::new(&allow(rules))
+        .claims(&user(&json!({"sub": null})))
+        .explain();
     assert!(codes(&explanation).contains(&"MO0004"));
 }
 
@@ -291,9 +386,15 @@ fn mo0005_an_email_of_a_service_account() {
         .claims(&service_account())
         .request(|request| request.peer = Peer::Unknown);
     let rules = "[{when: [{key: \"request.auth.claims[email]\", values: [\"*\"]}]}]";
-    let explanation = Ask { yaml: allow(rules), ..elsewhere }.explain();
+    let explanation = Ask {
+        yaml: allow(rules),
+        ..elsewhere
+    }
+    .explain();
     assert!(codes(&explanation).contains(&"MO0005"));
-    let person = Ask::new(&allow(rules)).claims(&user(&json!({"email": null}))).explain();
+    let person = Ask::new(&allow(rules))
+        .claims(&user(&json!({"email": null})))
+        .explain();
     assert!(!codes(&person).contains(&"MO0005"));
 }
 
@@ -310,9 +411,8 @@ spec: {{selector: {{app: backend}}, ports: [{{port: 80, {port}}}]}}
 
 #[test]
 fn mo0006_http_rules_on_a_tcp_port() {
-    let has = |port: &str| {
-        codes(&Ask::new(&(demo() + &service(port))).explain()).contains(&"MO0006")
-    };
+    let has =
+        |port: &str| codes(&Ask::new(&(demo() + &service(port))).explain()).contains(&"MO0006");
     assert!(has("name: tcp-web"));
     assert!(has("appProtocol: tcp, name: http"));
     assert!(!has("name: http-web"));
@@ -342,10 +442,16 @@ spec: {selector: {matchLabels: {app: bakend}}}
 fn mo0008_stars_that_do_not_mean_what_they_seem_to() {
     let realms = ISSUER.trim_end_matches("/myrealm");
     let star = |rules: &str| codes(&Ask::new(&allow(rules)).explain()).contains(&"MO0008");
-    assert!(star(&format!("[{{from: [{{source: {{requestPrincipals: [\"{realms}/my*\"]}}}}]}}]")));
-    assert!(!star(&format!("[{{from: [{{source: {{requestPrincipals: [\"{ISSUER}/*\"]}}}}]}}]")));
+    assert!(star(&format!(
+        "[{{from: [{{source: {{requestPrincipals: [\"{realms}/my*\"]}}}}]}}]"
+    )));
+    assert!(!star(&format!(
+        "[{{from: [{{source: {{requestPrincipals: [\"{ISSUER}/*\"]}}}}]}}]"
+    )));
     assert!(star("[{to: [{operation: {paths: [\"/a/*/b\"]}}]}]"));
-    assert!(!star("[{to: [{operation: {paths: [\"/a/{*}/b\", \"/a/*\"]}}]}]"));
+    assert!(!star(
+        "[{to: [{operation: {paths: [\"/a/{*}/b\", \"/a/*\"]}}]}]"
+    ));
 }
 
 #[test]
@@ -362,7 +468,9 @@ spec: {targetRefs: [{kind: Service, name: backend}]}
 #[test]
 fn mo0010_a_missing_token_satisfies_it() {
     let satisfied = |rules: &str| codes(&Ask::new(&allow(rules)).explain()).contains(&"MO0010");
-    assert!(satisfied("[{when: [{key: \"request.auth.claims[role]\", notValues: [banned]}]}]"));
+    assert!(satisfied(
+        "[{when: [{key: \"request.auth.claims[role]\", notValues: [banned]}]}]"
+    ));
     assert!(!satisfied(
         "[{from: [{source: {requestPrincipals: [\"*\"]}}],
            when: [{key: \"request.auth.claims[role]\", notValues: [banned]}]}]"
@@ -372,7 +480,9 @@ fn mo0010_a_missing_token_satisfies_it() {
 #[test]
 fn mo0011_a_claim_that_is_no_string() {
     let rules = "[{when: [{key: \"request.auth.claims[email_verified]\", values: [\"true\"]}]}]";
-    let explanation = Ask::new(&allow(rules)).claims(&user(&json!({"email_verified": true}))).explain();
+    let explanation = Ask::new(&allow(rules))
+        .claims(&user(&json!({"email_verified": true})))
+        .explain();
     assert!(codes(&explanation).contains(&"MO0011"));
 }
 
@@ -381,7 +491,10 @@ fn mo0012_roles_are_nested() {
     let rules = "[{when: [{key: \"request.auth.claims[roles]\", values: [reader]}]}]";
     let claims = user(&json!({"realm_access": {"roles": ["reader"]}}));
     let explanation = Ask::new(&allow(rules)).claims(&claims).explain();
-    let finding = explanation.findings.iter().find(|finding| finding.code == "MO0012");
+    let finding = explanation
+        .findings
+        .iter()
+        .find(|finding| finding.code == "MO0012");
     let fix = finding.expect("found").istio.as_ref().expect("a fix");
     assert!(fix.contains("request.auth.claims[realm_access][roles]"));
 }
@@ -405,7 +518,10 @@ fn mo0014_keys_that_do_not_fit() {
 
 #[test]
 fn mo0015_any_audience() {
-    assert_eq!(codes(&Ask::new(&request_authentication("")).explain()), ["MO0015"]);
+    assert_eq!(
+        codes(&Ask::new(&request_authentication("")).explain()),
+        ["MO0015"]
+    );
 }
 
 #[test]
@@ -416,7 +532,11 @@ fn mo0016_an_issuer_that_nobody_verifies() {
 
 #[test]
 fn mo0017_a_host_with_a_port() {
-    let yaml = policy("p", "ALLOW", "[{to: [{operation: {hosts: [backend.demo]}}]}]");
+    let yaml = policy(
+        "p",
+        "ALLOW",
+        "[{to: [{operation: {hosts: [backend.demo]}}]}]",
+    );
     let explanation = Ask::new(&yaml)
         .request(|request| request.host = Some("backend.demo:8080".to_owned()))
         .explain();
@@ -426,7 +546,9 @@ fn mo0017_a_host_with_a_port() {
 #[test]
 fn mo0018_an_identity_on_plain_text() {
     let yaml = policy("p", "ALLOW", "[{from: [{source: {namespaces: [demo]}}]}]");
-    let explanation = Ask::new(&yaml).request(|request| request.peer = Peer::Plaintext).explain();
+    let explanation = Ask::new(&yaml)
+        .request(|request| request.peer = Peer::Plaintext)
+        .explain();
     assert_eq!(codes(&explanation), ["MO0018"]);
 }
 
@@ -450,5 +572,8 @@ fn without_any_input_the_answer_is_open_and_says_what_is_wanted() {
     nothing.keys = KeySets::new();
     let explanation = nothing.explain();
     assert_eq!(explanation.verdict, Verdict::Unknown);
-    assert_eq!(explanation.missing, ["method", "path", "source principal", "token"]);
+    assert_eq!(
+        explanation.missing,
+        ["method", "path", "source principal", "token"]
+    );
 }

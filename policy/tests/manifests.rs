@@ -5,7 +5,9 @@ use policy::Manifests;
 /// The only error in a manifest: its line and its message.
 fn error(yaml: &str) -> (u64, String) {
     let invalid = Manifests::parse("policy.yaml", yaml).expect_err("it must be refused");
-    let [only] = &invalid.0[..] else { panic!("one error expected:\n{invalid}") };
+    let [only] = &invalid.0[..] else {
+        panic!("one error expected:\n{invalid}")
+    };
     assert_eq!(only.location.file, "policy.yaml");
     (only.location.line, only.message.clone())
 }
@@ -13,7 +15,10 @@ fn error(yaml: &str) -> (u64, String) {
 #[track_caller]
 fn refused(yaml: &str, line: u64, message: &str) {
     let (had, text) = error(yaml);
-    assert!(text.contains(message), "`{text}` should contain `{message}`");
+    assert!(
+        text.contains(message),
+        "`{text}` should contain `{message}`"
+    );
     assert_eq!(had, line, "{text}");
 }
 
@@ -43,14 +48,26 @@ spec:
 
 #[test]
 fn an_unknown_field_is_refused_where_it_stands() {
-    refused(&authorization("  rules:\n    - to:\n        - operation:\n            method: [GET]\n"), 10, "method");
+    refused(
+        &authorization("  rules:\n    - to:\n        - operation:\n            method: [GET]\n"),
+        10,
+        "method",
+    );
     refused(&authorization("  action: ALLOW\n  rule: []\n"), 8, "rule");
-    refused(&request_authentication("{issuer: a, audience: [b]}"), 6, "audience");
+    refused(
+        &request_authentication("{issuer: a, audience: [b]}"),
+        6,
+        "audience",
+    );
 }
 
 #[test]
 fn the_line_counts_from_the_files_beginning_in_every_document() {
-    let yaml = format!("# first\n{}---\n{}", authorization("  {}\n"), authorization("  actions: ALLOW\n").replace("backend", "b"));
+    let yaml = format!(
+        "# first\n{}---\n{}",
+        authorization("  {}\n"),
+        authorization("  actions: ALLOW\n").replace("backend", "b")
+    );
     refused(&yaml, 16, "actions");
 }
 
@@ -62,14 +79,30 @@ fn yaml_that_cannot_be_read_says_where() {
 
 #[test]
 fn numbers_and_booleans_are_no_strings() {
-    refused(&authorization("  rules:\n    - to: [{operation: {ports: [80]}}]\n"), 8, "80");
-    refused(&authorization("  rules:\n    - when: [{key: request.auth.presenter, values: [true]}]\n"), 8, "true");
-    refused(&authorization("  rules:\n    - when: [{key: request.auth.presenter, values: [y]}]\n"), 8, "y");
+    refused(
+        &authorization("  rules:\n    - to: [{operation: {ports: [80]}}]\n"),
+        8,
+        "80",
+    );
+    refused(
+        &authorization("  rules:\n    - when: [{key: request.auth.presenter, values: [true]}]\n"),
+        8,
+        "true",
+    );
+    refused(
+        &authorization("  rules:\n    - when: [{key: request.auth.presenter, values: [y]}]\n"),
+        8,
+        "y",
+    );
 }
 
 #[test]
 fn a_key_given_twice_is_refused() {
-    refused(&authorization("  action: ALLOW\n  action: DENY\n"), 8, "action");
+    refused(
+        &authorization("  action: ALLOW\n  action: DENY\n"),
+        8,
+        "action",
+    );
 }
 
 #[test]
@@ -85,7 +118,11 @@ fn what_is_no_kubernetes_object_is_refused() {
 
 #[test]
 fn a_resource_needs_a_name() {
-    refused("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {}\n", 3, "`metadata.name`");
+    refused(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {}\n",
+        3,
+        "`metadata.name`",
+    );
 }
 
 #[test]
@@ -96,14 +133,24 @@ fn an_api_version_that_is_gone_names_the_one_to_use() {
 
 #[test]
 fn the_same_resource_twice_is_refused() {
-    let twice = format!("{}---\n{}", authorization("  {}\n"), authorization("  {}\n"));
+    let twice = format!(
+        "{}---\n{}",
+        authorization("  {}\n"),
+        authorization("  {}\n")
+    );
     refused(&twice, 12, "defined twice, first at policy.yaml:4");
 }
 
 #[test]
 fn both_versions_of_the_api_are_read() {
     let beta = authorization("  {}\n").replace("/v1\n", "/v1beta1\n");
-    assert_eq!(Manifests::parse("p", &beta).expect("valid").authorization_policies.len(), 1);
+    assert_eq!(
+        Manifests::parse("p", &beta)
+            .expect("valid")
+            .authorization_policies
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -140,11 +187,21 @@ spec: {anything: [1]}
     let listed: Vec<_> = manifests
         .others
         .iter()
-        .map(|other| (other.kind.as_str(), other.id.as_str(), other.location.line, other.may_interfere))
+        .map(|other| {
+            (
+                other.kind.as_str(),
+                other.id.as_str(),
+                other.location.line,
+                other.may_interfere,
+            )
+        })
         .collect();
     assert_eq!(
         listed,
-        [("ConfigMap", "demo/c", 1, false), ("EnvoyFilter", "demo/e", 6, true)]
+        [
+            ("ConfigMap", "demo/c", 1, false),
+            ("EnvoyFilter", "demo/e", 6, true)
+        ]
     );
 }
 
@@ -156,28 +213,61 @@ fn empty_documents_and_comments_are_skipped() {
 
 #[test]
 fn all_errors_are_said_at_once() {
-    let yaml = authorization("  action: DENY\n  provider: {name: x}\n  selector: {matchLabels: {\"a*\": b}}\n");
+    let yaml = authorization(
+        "  action: DENY\n  provider: {name: x}\n  selector: {matchLabels: {\"a*\": b}}\n",
+    );
     let invalid = Manifests::parse("policy.yaml", &yaml).expect_err("three mistakes");
     let lines: Vec<_> = invalid.0.iter().map(|error| error.location.line).collect();
     assert_eq!(lines, [9, 7, 8]);
-    assert!(invalid.to_string().starts_with("policy.yaml:9: "), "{invalid}");
+    assert!(
+        invalid.to_string().starts_with("policy.yaml:9: "),
+        "{invalid}"
+    );
 }
 
 #[test]
 fn policies_that_mean_nothing_are_refused() {
     refused(&authorization("  action: DENY\n"), 7, "rules: [{}]");
-    refused(&authorization("  action: CUSTOM\n"), 7, "CUSTOM without `rules`");
-    refused(&authorization("  action: CUSTOM\n  rules: [{}]\n"), 6, "provider.name");
+    refused(
+        &authorization("  action: CUSTOM\n"),
+        7,
+        "CUSTOM without `rules`",
+    );
+    refused(
+        &authorization("  action: CUSTOM\n  rules: [{}]\n"),
+        6,
+        "provider.name",
+    );
     refused(&authorization("  provider: {name: x}\n"), 7, "CUSTOM only");
-    refused(&authorization("  rules:\n    - from: [{source: {}}]\n"), 8, "empty `source`");
-    refused(&authorization("  rules:\n    - from: [{}]\n"), 8, "`source` is missing");
-    refused(&authorization("  rules:\n    - to: [{operation: {}}]\n"), 8, "empty `operation`");
-    refused(&authorization("  rules:\n    - to: [{}]\n"), 8, "`operation` is missing");
+    refused(
+        &authorization("  rules:\n    - from: [{source: {}}]\n"),
+        8,
+        "empty `source`",
+    );
+    refused(
+        &authorization("  rules:\n    - from: [{}]\n"),
+        8,
+        "`source` is missing",
+    );
+    refused(
+        &authorization("  rules:\n    - to: [{operation: {}}]\n"),
+        8,
+        "empty `operation`",
+    );
+    refused(
+        &authorization("  rules:\n    - to: [{}]\n"),
+        8,
+        "`operation` is missing",
+    );
 }
 
 #[test]
 fn custom_cannot_ask_for_what_is_known_only_later() {
-    let custom = |rule: &str| authorization(&format!("  action: CUSTOM\n  provider: {{name: x}}\n  rules:\n    - {rule}\n"));
+    let custom = |rule: &str| {
+        authorization(&format!(
+            "  action: CUSTOM\n  provider: {{name: x}}\n  rules:\n    - {rule}\n"
+        ))
+    };
     for rule in [
         "from: [{source: {requestPrincipals: [a]}}]",
         "from: [{source: {principals: [a]}}]",
@@ -191,27 +281,68 @@ fn custom_cannot_ask_for_what_is_known_only_later() {
 
 #[test]
 fn conditions_need_a_known_key_and_a_value() {
-    let when = |condition: &str| authorization(&format!("  rules:\n    - when:\n        - {condition}\n"));
-    refused(&when("{key: request.auth.claim, values: [a]}"), 9, "unknown attribute");
-    refused(&when("{key: destination.labels, values: [a]}"), 9, "selector");
+    let when =
+        |condition: &str| authorization(&format!("  rules:\n    - when:\n        - {condition}\n"));
+    refused(
+        &when("{key: request.auth.claim, values: [a]}"),
+        9,
+        "unknown attribute",
+    );
+    refused(
+        &when("{key: destination.labels, values: [a]}"),
+        9,
+        "selector",
+    );
     refused(&when("{key: \"\", values: [a]}"), 9, "`key` is empty");
-    refused(&when("{key: source.ip}"), 9, "needs `values` or `notValues`");
-    refused(&when("{key: \"request.headers[]\", values: [a]}"), 9, "in brackets");
-    refused(&when("{key: source.ip, values: [10.0.0.256]}"), 9, "10.0.0.256");
-    refused(&when("{key: destination.port, values: [\"65536\"]}"), 9, "65536");
-    refused(&when("{key: request.auth.presenter, values: [\"\"]}"), 9, "empty value");
+    refused(
+        &when("{key: source.ip}"),
+        9,
+        "needs `values` or `notValues`",
+    );
+    refused(
+        &when("{key: \"request.headers[]\", values: [a]}"),
+        9,
+        "in brackets",
+    );
+    refused(
+        &when("{key: source.ip, values: [10.0.0.256]}"),
+        9,
+        "10.0.0.256",
+    );
+    refused(
+        &when("{key: destination.port, values: [\"65536\"]}"),
+        9,
+        "65536",
+    );
+    refused(
+        &when("{key: request.auth.presenter, values: [\"\"]}"),
+        9,
+        "empty value",
+    );
 }
 
 #[test]
 fn values_have_the_form_of_their_field() {
-    let source = |fields: &str| authorization(&format!("  rules:\n    - from: [{{source: {{{fields}}}}}]\n"));
+    let source = |fields: &str| {
+        authorization(&format!(
+            "  rules:\n    - from: [{{source: {{{fields}}}}}]\n"
+        ))
+    };
     refused(&source("ipBlocks: [10.0.0.0/33]"), 8, "10.0.0.0/33");
     refused(&source("serviceAccounts: [a/b/c]"), 8, "NAMESPACE/NAME");
     refused(&source("serviceAccounts: [\"a*\"]"), 8, "wildcards");
-    refused(&source("serviceAccounts: [a], namespaces: [b]"), 8, "cannot stand beside");
+    refused(
+        &source("serviceAccounts: [a], namespaces: [b]"),
+        8,
+        "cannot stand beside",
+    );
     refused(&source("trustDomains: [a/b]"), 8, "no `/`");
     refused(&source("trustDomains: [\"a*b\"]"), 8, "one `*`");
-    let operation = |fields: &str| authorization(&format!("  rules:\n    - to: [{{operation: {{{fields}}}}}]\n"));
+    let operation = |fields: &str| {
+        authorization(&format!(
+            "  rules:\n    - to: [{{operation: {{{fields}}}}}]\n"
+        ))
+    };
     refused(&operation("ports: [\"x\"]"), 8, "`x`");
     refused(&operation("paths: [\"/a{*}\"]"), 8, "whole segments");
     refused(&operation("paths: [\"/{**}/{*}\"]"), 8, "may follow");
@@ -219,21 +350,37 @@ fn values_have_the_form_of_their_field() {
 
 #[test]
 fn selectors_and_targets_are_checked() {
-    refused(&authorization("  selector: {matchLabels: {app: \"b*\"}}\n"), 7, "wildcards");
     refused(
-        &authorization("  selector: {matchLabels: {app: b}}\n  targetRefs: [{kind: Service, name: b}]\n"),
+        &authorization("  selector: {matchLabels: {app: \"b*\"}}\n"),
+        7,
+        "wildcards",
+    );
+    refused(
+        &authorization(
+            "  selector: {matchLabels: {app: b}}\n  targetRefs: [{kind: Service, name: b}]\n",
+        ),
         7,
         "only one of",
     );
-    refused(&authorization("  targetRefs: [{kind: Pod, name: b}]\n"), 7, "cannot be a target");
-    refused(&authorization("  targetRefs: [{kind: Service, name: b, namespace: c}]\n"), 7, "another namespace");
+    refused(
+        &authorization("  targetRefs: [{kind: Pod, name: b}]\n"),
+        7,
+        "cannot be a target",
+    );
+    refused(
+        &authorization("  targetRefs: [{kind: Service, name: b, namespace: c}]\n"),
+        7,
+        "another namespace",
+    );
 }
 
 #[test]
 fn a_dry_run_is_for_allow_and_deny() {
     let dry = |action: &str, value: &str| {
-        authorization(&format!("  action: {action}\n  rules: [{{}}]\n"))
-            .replace("  namespace: demo\n", &format!("  namespace: demo\n  annotations: {{istio.io/dry-run: \"{value}\"}}\n"))
+        authorization(&format!("  action: {action}\n  rules: [{{}}]\n")).replace(
+            "  namespace: demo\n",
+            &format!("  namespace: demo\n  annotations: {{istio.io/dry-run: \"{value}\"}}\n"),
+        )
     };
     refused(&dry("AUDIT", "true"), 6, "ALLOW and DENY only");
     refused(&dry("ALLOW", "yes please"), 6, "neither true nor false");
@@ -241,19 +388,53 @@ fn a_dry_run_is_for_allow_and_deny() {
 
 #[test]
 fn a_jwt_rule_is_checked() {
-    refused(&request_authentication("{audiences: [a]}"), 6, "`issuer` or `jwksUri`");
-    refused(&request_authentication("{issuer: a, jwksUri: ftp://a}"), 6, "only http:// and https://");
-    refused(&request_authentication("{issuer: a, jwksUri: http://a, jwks: '{}'}"), 6, "only one of");
-    refused(&request_authentication("{issuer: a, audiences: [\"\"]}"), 6, "empty value");
-    refused(&request_authentication("{issuer: a, fromHeaders: [{name: \"\"}]}"), 6, "`name`");
-    refused(&request_authentication("{issuer: a, outputClaimToHeaders: [{header: \"a b\", claim: c}]}"), 6, "not a header name");
-    refused(&request_authentication("{issuer: a, outputClaimToHeaders: [{header: a, claim: \"\"}]}"), 6, "both needed");
-    refused(&request_authentication("{issuer: a, timeout: soon}"), 6, "not a duration");
+    refused(
+        &request_authentication("{audiences: [a]}"),
+        6,
+        "`issuer` or `jwksUri`",
+    );
+    refused(
+        &request_authentication("{issuer: a, jwksUri: ftp://a}"),
+        6,
+        "only http:// and https://",
+    );
+    refused(
+        &request_authentication("{issuer: a, jwksUri: http://a, jwks: '{}'}"),
+        6,
+        "only one of",
+    );
+    refused(
+        &request_authentication("{issuer: a, audiences: [\"\"]}"),
+        6,
+        "empty value",
+    );
+    refused(
+        &request_authentication("{issuer: a, fromHeaders: [{name: \"\"}]}"),
+        6,
+        "`name`",
+    );
+    refused(
+        &request_authentication("{issuer: a, outputClaimToHeaders: [{header: \"a b\", claim: c}]}"),
+        6,
+        "not a header name",
+    );
+    refused(
+        &request_authentication("{issuer: a, outputClaimToHeaders: [{header: a, claim: \"\"}]}"),
+        6,
+        "both needed",
+    );
+    refused(
+        &request_authentication("{issuer: a, timeout: soon}"),
+        6,
+        "not a duration",
+    );
 }
 
 #[test]
 fn a_broken_key_set_is_refused_without_being_shown() {
-    let (line, message) = error(&request_authentication("{issuer: a, jwks: '{\"keys\": [{\"k\": \"c2VjcmV0\"'}"));
+    let (line, message) = error(&request_authentication(
+        "{issuer: a, jwks: '{\"keys\": [{\"k\": \"c2VjcmV0\"'}",
+    ));
     assert_eq!(line, 6);
     assert!(message.contains("not a JSON Web Key Set"), "{message}");
     assert!(!message.contains("c2VjcmV0"), "{message}");
@@ -262,30 +443,60 @@ fn a_broken_key_set_is_refused_without_being_shown() {
 #[test]
 fn peer_authentication_is_checked() {
     let peer = |spec: &str| {
-        format!("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: p, namespace: demo}}\nspec:\n  {spec}\n")
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: p, namespace: demo}}\nspec:\n  {spec}\n"
+        )
     };
-    refused(&peer("portLevelMtls: {8080: {mode: STRICT}}"), 5, "need a `selector`");
-    refused(&peer("{selector: {matchLabels: {a: b}}, portLevelMtls: {}}"), 5, "at least one port");
-    refused(&peer("{selector: {matchLabels: {a: b}}, portLevelMtls: {70000: {mode: STRICT}}}"), 5, "70000");
+    refused(
+        &peer("portLevelMtls: {8080: {mode: STRICT}}"),
+        5,
+        "need a `selector`",
+    );
+    refused(
+        &peer("{selector: {matchLabels: {a: b}}, portLevelMtls: {}}"),
+        5,
+        "at least one port",
+    );
+    refused(
+        &peer("{selector: {matchLabels: {a: b}}, portLevelMtls: {70000: {mode: STRICT}}}"),
+        5,
+        "70000",
+    );
     refused(&peer("mtls: {mode: HARD}"), 5, "STRICT");
 }
 
 #[test]
 fn traffic_extension_is_checked() {
     let extension = |spec: &str| {
-        format!("apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {{name: t, namespace: demo}}\nspec:\n  {spec}\n")
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {{name: t, namespace: demo}}\nspec:\n  {spec}\n"
+        )
     };
     refused(&extension("phase: AUTHZ"), 4, "exactly one of");
     refused(&extension("{lua: {inlineCode: \"\"}}"), 5, "empty");
-    refused(&extension("{lua: {inlineCode: x}, match: [{ports: [{number: 0}]}]}"), 5, "0 is not a port");
+    refused(
+        &extension("{lua: {inlineCode: x}, match: [{ports: [{number: 0}]}]}"),
+        5,
+        "0 is not a port",
+    );
     refused(&extension("{wasm: {url: \"gopher://x\"}}"), 5, "oci://");
-    refused(&extension("{phase: LATER, lua: {inlineCode: x}}"), 5, "AUTHZ");
+    refused(
+        &extension("{phase: LATER, lua: {inlineCode: x}}"),
+        5,
+        "AUTHZ",
+    );
 }
 
 #[test]
 fn warnings_do_not_refuse() {
-    let yaml = authorization("  selector: {}\n  action: DENY\n  rules:\n    - to: [{operation: {methods: [GET]}}]\n");
+    let yaml = authorization(
+        "  selector: {}\n  action: DENY\n  rules:\n    - to: [{operation: {methods: [GET]}}]\n",
+    );
     let manifests = Manifests::parse("policy.yaml", &yaml).expect("valid");
-    let warnings: Vec<_> = manifests.warnings.iter().map(|warning| warning.location.line).collect();
+    let warnings: Vec<_> = manifests
+        .warnings
+        .iter()
+        .map(|warning| warning.location.line)
+        .collect();
     assert_eq!(warnings, [7, 10]);
 }

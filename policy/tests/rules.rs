@@ -49,10 +49,17 @@ fn a_denial_has_no_challenge() {
 
 #[test]
 fn a_deny_policy_that_matches_refuses_and_names_its_rule() {
-    let yaml = policy("d", "DENY", "[{to: [{operation: {paths: [/x]}}]}, {to: [{operation: {paths: [/data]}}]}]");
+    let yaml = policy(
+        "d",
+        "DENY",
+        "[{to: [{operation: {paths: [/x]}}]}, {to: [{operation: {paths: [/data]}}]}]",
+    );
     let (status, body, details) = Ask::new(&yaml).refusal();
     assert_eq!((status, body.as_str()), (403, DENIED));
-    assert_eq!(details, "rbac_access_denied_matched_policy[ns[demo]-policy[d]-rule[1]]");
+    assert_eq!(
+        details,
+        "rbac_access_denied_matched_policy[ns[demo]-policy[d]-rule[1]]"
+    );
 }
 
 #[test]
@@ -64,7 +71,8 @@ fn deny_comes_before_allow() {
 #[test]
 fn of_several_deny_rules_the_first_by_name_is_named() {
     let rules = format!("[{}]", vec!["{}"; 11].join(", "));
-    let yaml = policy("b", "DENY", &rules) + &policy("a", "DENY", "[{to: [{operation: {paths: [/x]}}]}, {}]");
+    let yaml = policy("b", "DENY", &rules)
+        + &policy("a", "DENY", "[{to: [{operation: {paths: [/x]}}]}, {}]");
     assert!(Ask::new(&yaml).refusal().2.contains("policy[a]-rule[1]"));
 }
 
@@ -83,7 +91,10 @@ spec: {}
 ";
     let explanation = Ask::new(yaml).explain();
     assert_eq!(explanation.verdict, Verdict::Refused);
-    assert!(explanation.nearest.is_none(), "there is no rule to come near");
+    assert!(
+        explanation.nearest.is_none(),
+        "there is no rule to come near"
+    );
 }
 
 #[test]
@@ -93,29 +104,47 @@ fn one_empty_rule_matches_everything() {
 
 #[test]
 fn a_dry_run_refuses_nothing_but_is_told() {
-    let yaml = policy("d", "DENY", "[{}]")
-        .replace("namespace: demo}", "namespace: demo, annotations: {\"istio.io/dry-run\": \"true\"}}");
+    let yaml = policy("d", "DENY", "[{}]").replace(
+        "namespace: demo}",
+        "namespace: demo, annotations: {\"istio.io/dry-run\": \"true\"}}",
+    );
     let explanation = Ask::new(&yaml).explain();
     assert_eq!(explanation.verdict, Verdict::Allowed);
-    assert!(explanation.steps.iter().any(|step| step.summary.contains("would refuse")));
+    assert!(
+        explanation
+            .steps
+            .iter()
+            .any(|step| step.summary.contains("would refuse"))
+    );
 }
 
 #[test]
 fn only_dry_run_allow_policies_enforce_nothing() {
-    let yaml = policy("a", "ALLOW", "[{to: [{operation: {paths: [/x]}}]}]")
-        .replace("namespace: demo}", "namespace: demo, annotations: {\"istio.io/dry-run\": \"true\"}}");
+    let yaml = policy("a", "ALLOW", "[{to: [{operation: {paths: [/x]}}]}]").replace(
+        "namespace: demo}",
+        "namespace: demo, annotations: {\"istio.io/dry-run\": \"true\"}}",
+    );
     assert!(Ask::new(&yaml).allowed());
 }
 
 fn custom(rules: &str) -> Ask {
-    Ask::new(&policy("c", "CUSTOM", &format!("{rules}\n  provider: {{name: opa}}")))
+    Ask::new(&policy(
+        "c",
+        "CUSTOM",
+        &format!("{rules}\n  provider: {{name: opa}}"),
+    ))
 }
 
 #[test]
 fn a_custom_policy_that_matches_leaves_the_answer_open() {
     let explanation = custom("[{to: [{operation: {paths: [/data]}}]}]").explain();
     assert_eq!(explanation.verdict, Verdict::Unknown);
-    assert!(explanation.missing.iter().any(|input| input.contains("external authorizer")));
+    assert!(
+        explanation
+            .missing
+            .iter()
+            .any(|input| input.contains("external authorizer"))
+    );
 }
 
 #[test]
@@ -147,15 +176,30 @@ fn a_policy_applies_in_its_own_namespace_and_from_the_root_namespace() {
 #[test]
 fn a_selector_needs_all_its_labels() {
     assert!(applies("demo", "{selector: {matchLabels: {app: backend}}}"));
-    assert!(!applies("demo", "{selector: {matchLabels: {app: backend, tier: x}}}"));
-    assert!(!applies("demo", "{selector: {matchLabels: {app: frontend}}}"));
-    assert!(applies("istio-system", "{selector: {matchLabels: {app: backend}}}"));
+    assert!(!applies(
+        "demo",
+        "{selector: {matchLabels: {app: backend, tier: x}}}"
+    ));
+    assert!(!applies(
+        "demo",
+        "{selector: {matchLabels: {app: frontend}}}"
+    ));
+    assert!(applies(
+        "istio-system",
+        "{selector: {matchLabels: {app: backend}}}"
+    ));
 }
 
 #[test]
 fn sidecars_ignore_a_policy_with_target_refs() {
-    assert!(!applies("demo", "{targetRefs: [{kind: Service, group: \"\", name: backend}]}"));
-    assert!(!applies("demo", "{targetRef: {kind: Service, name: backend}}"));
+    assert!(!applies(
+        "demo",
+        "{targetRefs: [{kind: Service, group: \"\", name: backend}]}"
+    ));
+    assert!(!applies(
+        "demo",
+        "{targetRef: {kind: Service, name: backend}}"
+    ));
 }
 
 #[test]
@@ -167,11 +211,17 @@ metadata: {name: p, namespace: demo}
 spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: NAME}]}
 ";
     let mut workload = Workload::app("demo", "gw");
-    workload.labels.insert("gateway.networking.k8s.io/gateway-name".to_owned(), "gw".to_owned());
+    workload.labels.insert(
+        "gateway.networking.k8s.io/gateway-name".to_owned(),
+        "gw".to_owned(),
+    );
     let count = |name: &str| {
         let manifests = Manifests::parse("p.yaml", &yaml.replace("NAME", name)).expect("valid");
         let keys = policy::KeySets::new();
-        http_filters(&Mesh::default(), &manifests, &workload, None, &keys).expect("ok").filters.len()
+        http_filters(&Mesh::default(), &manifests, &workload, None, &keys)
+            .expect("ok")
+            .filters
+            .len()
     };
     assert_eq!((count("gw"), count("other")), (1, 0));
 }
@@ -180,7 +230,10 @@ spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: NAME
 
 #[test]
 fn rules_are_alternatives() {
-    assert!(asked("[{to: [{operation: {paths: [/x]}}]}, {to: [{operation: {paths: [/data]}}]}]").allowed());
+    assert!(
+        asked("[{to: [{operation: {paths: [/x]}}]}, {to: [{operation: {paths: [/data]}}]}]")
+            .allowed()
+    );
 }
 
 #[test]
@@ -201,7 +254,9 @@ fn from_to_and_when_must_all_match() {
 
 #[test]
 fn several_from_or_to_are_alternatives() {
-    assert!(asked("[{from: [{source: {namespaces: [x]}}, {source: {namespaces: [demo]}}]}]").allowed());
+    assert!(
+        asked("[{from: [{source: {namespaces: [x]}}, {source: {namespaces: [demo]}}]}]").allowed()
+    );
     assert!(asked("[{to: [{operation: {paths: [/x]}}, {operation: {methods: [GET]}}]}]").allowed());
 }
 
@@ -245,7 +300,10 @@ fn values_are_exact_prefixes_suffixes_or_anything() {
         ("user", false),
         ("us*com", false),
     ] {
-        let ask = when("request.auth.claims[email]", &format!("values: [\"{value}\"]"));
+        let ask = when(
+            "request.auth.claims[email]",
+            &format!("values: [\"{value}\"]"),
+        );
         assert_eq!(ask.allowed(), matches, "{value}");
     }
 }
@@ -259,9 +317,11 @@ fn a_star_needs_a_value_that_is_not_empty() {
 // Token principals
 
 fn principal(value: &str, claims: &Value) -> bool {
-    Ask::new(&allow(&format!("[{{from: [{{source: {{requestPrincipals: [\"{value}\"]}}}}]}}]")))
-        .claims(claims)
-        .allowed()
+    Ask::new(&allow(&format!(
+        "[{{from: [{{source: {{requestPrincipals: [\"{value}\"]}}}}]}}]"
+    )))
+    .claims(claims)
+    .allowed()
 }
 
 #[test]
@@ -271,7 +331,10 @@ fn request_principals_split_at_the_last_slash() {
     assert!(principal(&format!("{ISSUER}/*"), &claims));
     assert!(principal("*/alice", &claims));
     assert!(!principal("*/bob", &claims));
-    assert!(!principal("*/*", &claims), "the subject would have to be a star");
+    assert!(
+        !principal("*/*", &claims),
+        "the subject would have to be a star"
+    );
 }
 
 #[test]
@@ -294,7 +357,10 @@ fn without_a_slash_a_leading_star_is_about_the_subject_and_a_last_one_about_the_
 fn a_last_star_after_a_slash_is_about_the_subject_not_the_issuer() {
     let realms = ISSUER.trim_end_matches("/myrealm");
     assert!(!principal(&format!("{realms}/my*"), &user(&json!({}))));
-    assert!(principal(&format!("{ISSUER}/ali*"), &user(&json!({"sub": "alice"}))));
+    assert!(principal(
+        &format!("{ISSUER}/ali*"),
+        &user(&json!({"sub": "alice"}))
+    ));
 }
 
 #[test]
@@ -304,7 +370,12 @@ fn request_auth_principal_means_the_same() {
 
 #[test]
 fn negative_principals_are_satisfied_by_a_missing_token() {
-    assert!(Ask::new(&allow("[{from: [{source: {notRequestPrincipals: [\"*\"]}}]}]")).allowed());
+    assert!(
+        Ask::new(&allow(
+            "[{from: [{source: {notRequestPrincipals: [\"*\"]}}]}]"
+        ))
+        .allowed()
+    );
     assert!(!source("notRequestPrincipals: [\"*\"]").allowed());
 }
 
@@ -347,7 +418,9 @@ fn numbers_booleans_objects_null_and_nested_lists_never_match() {
 fn a_missing_claim_never_matches_but_satisfies_not_values() {
     assert!(!when("request.auth.claims[none]", "values: [\"*\"]").allowed());
     assert!(when("request.auth.claims[none]", "notValues: [\"*\"]").allowed());
-    let tokenless = Ask::new(&allow("[{when: [{key: \"request.auth.claims[none]\", notValues: [x]}]}]"));
+    let tokenless = Ask::new(&allow(
+        "[{when: [{key: \"request.auth.claims[none]\", notValues: [x]}]}]",
+    ));
     assert!(tokenless.allowed(), "and so does a missing token");
 }
 
@@ -355,9 +428,11 @@ fn a_missing_claim_never_matches_but_satisfies_not_values() {
 fn brackets_descend_into_objects_and_dots_do_not() {
     let claims = user(&json!({"realm_access": {"roles": ["reader"]}, "a.b": "x"}));
     let ask = |key: &str, value: &str| {
-        Ask::new(&allow(&format!("[{{when: [{{key: \"{key}\", values: [\"{value}\"]}}]}}]")))
-            .claims(&claims)
-            .allowed()
+        Ask::new(&allow(&format!(
+            "[{{when: [{{key: \"{key}\", values: [\"{value}\"]}}]}}]"
+        )))
+        .claims(&claims)
+        .allowed()
     };
     assert!(ask("request.auth.claims[realm_access][roles]", "reader"));
     assert!(!ask("request.auth.claims[realm_access.roles]", "reader"));
@@ -377,14 +452,25 @@ fn scope_and_permission_are_split_at_spaces() {
     assert!(!ask("scope", &json!("openid  email"), "openid  email"));
     assert!(ask("permission", &json!("read write"), "write"));
     assert!(!ask("groups", &json!("a b"), "a"));
-    assert!(ask("scope", &json!(["a b"]), "a b"), "a list stays as it is");
+    assert!(
+        ask("scope", &json!(["a b"]), "a b"),
+        "a list stays as it is"
+    );
 }
 
 #[test]
 fn further_claims_can_be_split() {
     let yaml = request_authentication(", spaceDelimitedClaims: [groups]")
-        + &policy("p", "ALLOW", "[{when: [{key: \"request.auth.claims[groups]\", values: [a]}]}]");
-    assert!(Ask::new(&yaml).claims(&user(&json!({"groups": "a b"}))).allowed());
+        + &policy(
+            "p",
+            "ALLOW",
+            "[{when: [{key: \"request.auth.claims[groups]\", values: [a]}]}]",
+        );
+    assert!(
+        Ask::new(&yaml)
+            .claims(&user(&json!({"groups": "a b"})))
+            .allowed()
+    );
 }
 
 // Operations
@@ -412,7 +498,9 @@ fn hosts_ignore_case_but_not_the_port() {
 
 fn path(had: &str, wanted: &str) -> bool {
     let had = had.to_owned();
-    operation(&format!("paths: [\"{wanted}\"]")).request(|request| request.path = Some(had)).allowed()
+    operation(&format!("paths: [\"{wanted}\"]"))
+        .request(|request| request.path = Some(had))
+        .allowed()
 }
 
 #[test]
@@ -457,7 +545,10 @@ fn the_mesh_can_normalize_more_or_not_at_all() {
 #[test]
 fn a_path_without_a_normal_form_is_answered_400() {
     let ask = operation("paths: [/data]").request(|request| request.path = Some("/data%00".into()));
-    assert_eq!(ask.refusal(), (400, String::new(), "path_normalization_failed".to_owned()));
+    assert_eq!(
+        ask.refusal(),
+        (400, String::new(), "path_normalization_failed".to_owned())
+    );
 }
 
 #[test]
@@ -472,9 +563,12 @@ fn ports_are_the_pods_own() {
 #[test]
 fn headers_are_present_exact_or_partial() {
     let header = |value: &str| {
-        when("request.headers[X-Tenant]", &format!("values: [\"{value}\"]"))
-            .header("x-tenant", "acme-eu")
-            .allowed()
+        when(
+            "request.headers[X-Tenant]",
+            &format!("values: [\"{value}\"]"),
+        )
+        .header("x-tenant", "acme-eu")
+        .allowed()
     };
     assert!(header("*"));
     assert!(header("acme*"));
@@ -498,10 +592,13 @@ fn each_value_of_a_repeated_header_counts_by_itself() {
 #[test]
 fn a_header_that_envoy_keeps_once_is_joined() {
     let accept = |wanted: &str| {
-        when("request.headers[accept]", &format!("values: [\"{wanted}\"]"))
-            .header("accept", "a")
-            .header("Accept", "b")
-            .allowed()
+        when(
+            "request.headers[accept]",
+            &format!("values: [\"{wanted}\"]"),
+        )
+        .header("accept", "a")
+        .header("Accept", "b")
+        .allowed()
     };
     assert!(accept("a,b"));
     assert!(!accept("b"));
@@ -520,7 +617,10 @@ fn principals_come_from_the_certificate() {
 
 #[test]
 fn plain_text_has_no_principal_and_satisfies_not_principals() {
-    let plain = |ask: Ask| ask.request(|request| request.peer = Peer::Plaintext).allowed();
+    let plain = |ask: Ask| {
+        ask.request(|request| request.peer = Peer::Plaintext)
+            .allowed()
+    };
     assert!(!plain(source("principals: [\"*\"]")));
     assert!(!plain(source("namespaces: [\"*\"]")));
     assert!(plain(source("notPrincipals: [\"*\"]")));
@@ -564,7 +664,10 @@ fn ip_blocks_are_the_direct_peer_and_remote_ones_the_original_client() {
     assert!(source("ipBlocks: [10.1.2.3]").allowed());
     assert!(!source("ipBlocks: [203.0.113.7]").allowed());
     assert!(source("remoteIpBlocks: [203.0.113.7]").allowed());
-    assert!(!source("notIpBlocks: [10.1.9.9/16]").allowed(), "host bits do not count");
+    assert!(
+        !source("notIpBlocks: [10.1.9.9/16]").allowed(),
+        "host bits do not count"
+    );
     assert!(when("source.ip", "values: [10.1.2.3]").allowed());
     assert!(when("remote.ip", "values: [203.0.113.0/24]").allowed());
     assert!(when("destination.ip", "values: [10.9.9.9]").allowed());
@@ -578,7 +681,10 @@ fn the_server_name_comes_from_the_handshake() {
 
 #[test]
 fn metadata_of_other_filters_is_not_guessed_at() {
-    let ask = when("experimental.envoy.filters.network.mysql_proxy[db.table]", "values: [\"[a]\"]");
+    let ask = when(
+        "experimental.envoy.filters.network.mysql_proxy[db.table]",
+        "values: [\"[a]\"]",
+    );
     assert_eq!(ask.explain().verdict, Verdict::Unknown);
 }
 
@@ -598,7 +704,10 @@ spec: {spec}
             )
         })
         .collect();
-    Ask::new(&yaml).request(|request| request.peer = peer).explain().verdict
+    Ask::new(&yaml)
+        .request(|request| request.peer = peer)
+        .explain()
+        .verdict
 }
 
 #[test]
@@ -610,8 +719,15 @@ fn by_default_both_kinds_of_connection_are_taken() {
 fn strict_closes_plain_text_connections_without_an_answer() {
     let strict = [("demo", "{mtls: {mode: STRICT}}")];
     assert_eq!(mtls(&strict, Peer::Plaintext), Verdict::Refused);
-    assert_eq!(mtls(&strict, Peer::mtls("cluster.local/ns/a/sa/b")), Verdict::Allowed);
-    assert_eq!(mtls(&strict, Peer::Unknown), Verdict::Allowed, "as an assumption that is told");
+    assert_eq!(
+        mtls(&strict, Peer::mtls("cluster.local/ns/a/sa/b")),
+        Verdict::Allowed
+    );
+    assert_eq!(
+        mtls(&strict, Peer::Unknown),
+        Verdict::Allowed,
+        "as an assumption that is told"
+    );
 }
 
 #[test]
@@ -622,9 +738,15 @@ fn the_narrowest_mode_wins_and_unset_asks_the_wider_one() {
     assert_eq!(mtls(&[mesh, namespace], Peer::Plaintext), Verdict::Allowed);
     let unset = ("demo", "{mtls: {mode: UNSET}}");
     assert_eq!(mtls(&[mesh, unset], Peer::Plaintext), Verdict::Refused);
-    let workload = ("demo", "{selector: {matchLabels: {app: backend}}, mtls: {mode: DISABLE}}");
+    let workload = (
+        "demo",
+        "{selector: {matchLabels: {app: backend}}, mtls: {mode: DISABLE}}",
+    );
     assert_eq!(mtls(&[mesh, workload], Peer::Plaintext), Verdict::Allowed);
-    assert_eq!(mtls(&[workload], Peer::mtls("a/ns/b/sa/c")), Verdict::Refused);
+    assert_eq!(
+        mtls(&[workload], Peer::mtls("a/ns/b/sa/c")),
+        Verdict::Refused
+    );
 }
 
 #[test]
@@ -638,5 +760,8 @@ fn a_port_can_have_its_own_mode() {
 #[test]
 fn a_selector_in_the_root_namespace_does_not_count_for_mtls() {
     let spec = "{selector: {matchLabels: {app: backend}}, mtls: {mode: STRICT}}";
-    assert_eq!(mtls(&[("istio-system", spec)], Peer::Plaintext), Verdict::Allowed);
+    assert_eq!(
+        mtls(&[("istio-system", spec)], Peer::Plaintext),
+        Verdict::Allowed
+    );
 }

@@ -20,12 +20,17 @@ use support::{
 
 /// Any verified token of the issuer passes; without one, 403.
 fn any_token() -> Ask {
-    Ask::new(&allow(r#"[{from: [{source: {requestPrincipals: ["*"]}}]}]"#))
+    Ask::new(&allow(
+        r#"[{from: [{source: {requestPrincipals: ["*"]}}]}]"#,
+    ))
 }
 
 fn status(token: &str) -> (u16, String) {
     let (status, body, details) = any_token().token(token).refusal();
-    assert_eq!(details, format!("jwt_authn_access_denied{{{}}}", body.replace(' ', "_")));
+    assert_eq!(
+        details,
+        format!("jwt_authn_access_denied{{{}}}", body.replace(' ', "_"))
+    );
     (status, body)
 }
 
@@ -40,20 +45,30 @@ fn a_good_token_passes() {
 
 #[test]
 fn no_token_passes_authentication_and_meets_rbac() {
-    let refused = (403, "RBAC: access denied".into(), "rbac_access_denied_matched_policy[none]".into());
+    let refused = (
+        403,
+        "RBAC: access denied".into(),
+        "rbac_access_denied_matched_policy[none]".into(),
+    );
     assert_eq!(any_token().refusal(), refused);
     assert!(Ask::new(&request_authentication("")).allowed());
 }
 
 #[test]
 fn a_token_that_is_there_must_be_good_even_without_a_policy() {
-    let (status, ..) = Ask::new(&request_authentication("")).token("junk").refusal();
+    let (status, ..) = Ask::new(&request_authentication(""))
+        .token("junk")
+        .refusal();
     assert_eq!(status, 401);
 }
 
 #[test]
 fn a_refused_token_draws_a_challenge_with_the_url() {
-    let outcome = any_token().token("junk").explain().outcome.expect("one outcome");
+    let outcome = any_token()
+        .token("junk")
+        .explain()
+        .outcome
+        .expect("one outcome");
     let challenge = "Bearer realm=\"http://backend.demo/data\", error=\"invalid_token\"";
     assert_eq!(outcome.www_authenticate.as_deref(), Some(challenge));
 }
@@ -61,16 +76,32 @@ fn a_refused_token_draws_a_challenge_with_the_url() {
 #[test]
 fn the_challenge_has_at_most_256_bytes_of_the_path() {
     let path = format!("/{}", "a".repeat(300));
-    let ask = any_token().token("junk").request(|request| request.path = Some(path.clone()));
-    let challenge = ask.explain().outcome.expect("one").www_authenticate.expect("a challenge");
-    assert_eq!(challenge, format!("Bearer realm=\"http://backend.demo{}\", error=\"invalid_token\"", &path[..256]));
+    let ask = any_token()
+        .token("junk")
+        .request(|request| request.path = Some(path.clone()));
+    let challenge = ask
+        .explain()
+        .outcome
+        .expect("one")
+        .www_authenticate
+        .expect("a challenge");
+    assert_eq!(
+        challenge,
+        format!(
+            "Bearer realm=\"http://backend.demo{}\", error=\"invalid_token\"",
+            &path[..256]
+        )
+    );
 }
 
 #[test]
 fn every_unreadable_token_has_its_own_text() {
     let good = token(&user(&json!({})));
-    let [header, payload, signature]: [&str; 3] =
-        good.split('.').collect::<Vec<_>>().try_into().expect("three sections");
+    let [header, payload, signature]: [&str; 3] = good
+        .split('.')
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("three sections");
     let three = "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections";
     let head = |text: &str| sign(&base64(text), payload);
     let body = |text: &str| sign(header, &base64(text));
@@ -79,28 +110,85 @@ fn every_unreadable_token_has_its_own_text() {
         (format!("{header}.{payload}"), three),
         (format!("{header}.{payload}."), three),
         (format!("{good}.x"), three),
-        (format!("a!.{payload}.{signature}"), "Jwt header is an invalid Base64url encoded"),
+        (
+            format!("a!.{payload}.{signature}"),
+            "Jwt header is an invalid Base64url encoded",
+        ),
         (head("{"), "Jwt header is an invalid JSON"),
-        (head("{}"), "Jwt header [alg] field is required and must be a string"),
-        (head(r#"{"alg":1}"#), "Jwt header [alg] field is required and must be a string"),
-        (head(r#"{"alg":"none"}"#), "Jwt header [alg] is not supported"),
-        (head(r#"{"alg":"HS256","kid":1}"#), "Jwt header [kid] field is not a string"),
-        (format!("{header}.!.{signature}"), "Jwt payload is an invalid Base64url encoded"),
+        (
+            head("{}"),
+            "Jwt header [alg] field is required and must be a string",
+        ),
+        (
+            head(r#"{"alg":1}"#),
+            "Jwt header [alg] field is required and must be a string",
+        ),
+        (
+            head(r#"{"alg":"none"}"#),
+            "Jwt header [alg] is not supported",
+        ),
+        (
+            head(r#"{"alg":"HS256","kid":1}"#),
+            "Jwt header [kid] field is not a string",
+        ),
+        (
+            format!("{header}.!.{signature}"),
+            "Jwt payload is an invalid Base64url encoded",
+        ),
         (body("["), "Jwt payload is an invalid JSON"),
         (body(r#"{"a":1,"a":2}"#), "Jwt payload is an invalid JSON"),
-        (body(r#"{"iss":1}"#), "Jwt payload [iss] field is not a string"),
-        (body(r#"{"sub":1}"#), "Jwt payload [sub] field is not a string"),
-        (body(r#"{"jti":1}"#), "Jwt payload [jti] field is not a string"),
-        (body(r#"{"iat":"1"}"#), "Jwt payload [iat] field is not an integer"),
-        (body(r#"{"iat":-1}"#), "Jwt payload [iat] field is not a positive 64 bit integer"),
-        (body(r#"{"nbf":"1"}"#), "Jwt payload [nbf] field is not an integer"),
-        (body(r#"{"nbf":1e30}"#), "Jwt payload [nbf] field is not a positive 64 bit integer"),
-        (body(r#"{"exp":true}"#), "Jwt payload [exp] field is not an integer"),
-        (body(r#"{"exp":-5}"#), "Jwt payload [exp] field is not a positive 64 bit integer"),
-        (body(r#"{"aud":1}"#), "Jwt payload [aud] field is not a string or string list"),
-        (body(r#"{"aud":["a",1]}"#), "Jwt payload [aud] field is not a string or string list"),
-        (body(r#"{"aud":null}"#), "Jwt payload [aud] field is not a string or string list"),
-        (format!("{header}.{payload}.!"), "Jwt signature is an invalid Base64url encoded"),
+        (
+            body(r#"{"iss":1}"#),
+            "Jwt payload [iss] field is not a string",
+        ),
+        (
+            body(r#"{"sub":1}"#),
+            "Jwt payload [sub] field is not a string",
+        ),
+        (
+            body(r#"{"jti":1}"#),
+            "Jwt payload [jti] field is not a string",
+        ),
+        (
+            body(r#"{"iat":"1"}"#),
+            "Jwt payload [iat] field is not an integer",
+        ),
+        (
+            body(r#"{"iat":-1}"#),
+            "Jwt payload [iat] field is not a positive 64 bit integer",
+        ),
+        (
+            body(r#"{"nbf":"1"}"#),
+            "Jwt payload [nbf] field is not an integer",
+        ),
+        (
+            body(r#"{"nbf":1e30}"#),
+            "Jwt payload [nbf] field is not a positive 64 bit integer",
+        ),
+        (
+            body(r#"{"exp":true}"#),
+            "Jwt payload [exp] field is not an integer",
+        ),
+        (
+            body(r#"{"exp":-5}"#),
+            "Jwt payload [exp] field is not a positive 64 bit integer",
+        ),
+        (
+            body(r#"{"aud":1}"#),
+            "Jwt payload [aud] field is not a string or string list",
+        ),
+        (
+            body(r#"{"aud":["a",1]}"#),
+            "Jwt payload [aud] field is not a string or string list",
+        ),
+        (
+            body(r#"{"aud":null}"#),
+            "Jwt payload [aud] field is not a string or string list",
+        ),
+        (
+            format!("{header}.{payload}.!"),
+            "Jwt signature is an invalid Base64url encoded",
+        ),
     ] {
         assert_eq!(status(&token), (401, text.to_owned()), "{token}");
     }
@@ -117,15 +205,25 @@ fn padding_is_absent_or_exact() {
     let payload = base64(user(&json!({"x": ""})).to_string());
     let header = base64(r#"{"alg":"HS256"}"#);
     let exact = "=".repeat((4 - payload.len() % 4) % 4);
-    assert!(any_token().token(&sign(&header, &format!("{payload}{exact}"))).allowed());
+    assert!(
+        any_token()
+            .token(&sign(&header, &format!("{payload}{exact}")))
+            .allowed()
+    );
     let wrong = sign(&header, &format!("{payload}{exact}="));
-    assert_eq!(status(&wrong).1, "Jwt payload is an invalid Base64url encoded");
+    assert_eq!(
+        status(&wrong).1,
+        "Jwt payload is an invalid Base64url encoded"
+    );
 }
 
 #[test]
 fn null_is_an_empty_payload() {
     let unknown = "Jwt issuer is not configured".to_owned();
-    assert_eq!(status(&sign(&base64(r#"{"alg":"HS256"}"#), &base64("null"))), (401, unknown));
+    assert_eq!(
+        status(&sign(&base64(r#"{"alg":"HS256"}"#), &base64("null"))),
+        (401, unknown)
+    );
 }
 
 #[test]
@@ -145,13 +243,19 @@ fn an_issuer_is_compared_byte_for_byte() {
 #[test]
 fn expiry_allows_sixty_seconds() {
     assert!(with_claims(&json!({"exp": NOW - 60})).allowed());
-    assert_eq!(status(&token(&user(&json!({"exp": NOW - 61})))), (401, "Jwt is expired".into()));
+    assert_eq!(
+        status(&token(&user(&json!({"exp": NOW - 61})))),
+        (401, "Jwt is expired".into())
+    );
 }
 
 #[test]
 fn not_before_allows_sixty_seconds() {
     assert!(with_claims(&json!({"nbf": NOW + 60})).allowed());
-    assert_eq!(status(&token(&user(&json!({"nbf": NOW + 61})))), (401, "Jwt not yet valid".into()));
+    assert_eq!(
+        status(&token(&user(&json!({"nbf": NOW + 61})))),
+        (401, "Jwt not yet valid".into())
+    );
 }
 
 #[test]
@@ -164,7 +268,10 @@ fn a_token_without_expiry_or_with_zero_never_expires() {
 fn fractions_of_seconds_are_cut_off() {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let exp = (NOW - 61) as f64 + 0.9;
-    assert_eq!(status(&token(&user(&json!({"exp": exp})))).1, "Jwt is expired");
+    assert_eq!(
+        status(&token(&user(&json!({"exp": exp})))).1,
+        "Jwt is expired"
+    );
 }
 
 #[test]
@@ -188,8 +295,16 @@ fn a_wrong_audience_is_403_by_authentication() {
 
 #[test]
 fn a_wrong_audience_draws_a_challenge_too() {
-    let outcome = with_audiences("[other]", &json!("x")).explain().outcome.expect("one");
-    assert!(outcome.www_authenticate.expect("a challenge").contains("invalid_token"));
+    let outcome = with_audiences("[other]", &json!("x"))
+        .explain()
+        .outcome
+        .expect("one");
+    assert!(
+        outcome
+            .www_authenticate
+            .expect("a challenge")
+            .contains("invalid_token")
+    );
 }
 
 #[test]
@@ -212,12 +327,21 @@ fn without_audiences_any_will_do() {
 fn checks_run_in_order_format_issuer_times_audience_signature() {
     let ask = |claims: &Value| {
         let forged = token(claims) + "AAAA";
-        Ask::new(&request_authentication(", audiences: [other]")).token(&forged).refusal().1
+        Ask::new(&request_authentication(", audiences: [other]"))
+            .token(&forged)
+            .refusal()
+            .1
     };
-    assert_eq!(ask(&user(&json!({"iss": "x", "exp": 1}))), "Jwt issuer is not configured");
+    assert_eq!(
+        ask(&user(&json!({"iss": "x", "exp": 1}))),
+        "Jwt issuer is not configured"
+    );
     assert_eq!(ask(&user(&json!({"exp": 1}))), "Jwt is expired");
     assert_eq!(ask(&user(&json!({}))), "Audiences in Jwt are not allowed");
-    assert_eq!(ask(&user(&json!({"aud": "other"}))), "Jwt verification fails");
+    assert_eq!(
+        ask(&user(&json!({"aud": "other"}))),
+        "Jwt verification fails"
+    );
 }
 
 fn with_keys(set: &Value, header: &Value) -> Ask {
@@ -231,7 +355,12 @@ fn a_key_is_passed_over_only_if_both_sides_name_different_ids() {
     let none = "Jwks doesn't have key to match kid or alg from Jwt";
     let hs = |kid: &Value| json!({"alg": "HS256", "kid": kid});
     let no_kid = json!({"alg": "HS256"});
-    assert_eq!(with_keys(&json!({"keys": [jwk("k2")]}), &hs(&json!("k1"))).refusal().1, none);
+    assert_eq!(
+        with_keys(&json!({"keys": [jwk("k2")]}), &hs(&json!("k1")))
+            .refusal()
+            .1,
+        none
+    );
     assert!(with_keys(&json!({"keys": [jwk("k2")]}), &no_kid).allowed());
     assert!(with_keys(&json!({"keys": [jwk("")]}), &hs(&json!("k1"))).allowed());
 }
@@ -242,7 +371,10 @@ fn a_key_of_another_algorithm_is_passed_over() {
     key["alg"] = json!("HS512");
     let none = "Jwks doesn't have key to match kid or alg from Jwt";
     let header = json!({"alg": "HS256", "kid": "k1"});
-    assert_eq!(with_keys(&json!({"keys": [key]}), &header).refusal().1, none);
+    assert_eq!(
+        with_keys(&json!({"keys": [key]}), &header).refusal().1,
+        none
+    );
 }
 
 #[test]
@@ -267,25 +399,38 @@ fn the_use_of_a_key_is_ignored_and_bad_keys_beside_a_good_one_are_skipped() {
 
 #[test]
 fn a_set_without_a_valid_key_makes_the_sidecar_refuse_the_configuration() {
-    for set in [json!({"keys": []}), json!({}), json!([]), json!({"keys": [{"kty": "RSA"}]})] {
+    for set in [
+        json!({"keys": []}),
+        json!({}),
+        json!([]),
+        json!({"keys": [{"kty": "RSA"}]}),
+    ] {
         let explanation = with_keys(&set, &json!({"alg": "HS256"})).explain();
         assert_eq!(explanation.verdict, Verdict::Unknown);
-        assert!(explanation.possible[0].reason.contains("refuses this configuration"));
+        assert!(
+            explanation.possible[0]
+                .reason
+                .contains("refuses this configuration")
+        );
     }
 }
 
 #[test]
 fn a_set_given_in_the_resource_wins() {
     let set = json!({"keys": [jwk("k1")]});
-    let mut ask = Ask::new(&request_authentication(&format!(", jwks: '{set}'")))
-        .claims(&user(&json!({})));
+    let mut ask =
+        Ask::new(&request_authentication(&format!(", jwks: '{set}'"))).claims(&user(&json!({})));
     ask.keys = KeySets::new();
     assert!(ask.allowed());
 }
 
 /// Whether a token with these header and signature verifies with this key.
 fn verifies(header: &Value, key: &Value, sign: impl Fn(&[u8]) -> Vec<u8>) -> bool {
-    let signed = format!("{}.{}", base64(header.to_string()), base64(user(&json!({})).to_string()));
+    let signed = format!(
+        "{}.{}",
+        base64(header.to_string()),
+        base64(user(&json!({})).to_string())
+    );
     let token = format!("{signed}.{}", base64(sign(signed.as_bytes())));
     let mut ask = any_token().token(&token);
     ask.keys = KeySets::from([(ISSUER.to_owned(), json!({"keys": [key]}).to_string())]);
@@ -310,7 +455,8 @@ fn rsa_signatures_of_every_size_and_padding_verify() {
     for (alg, encoding) in algorithms {
         let sign = |message: &[u8]| {
             let mut signature = vec![0; pair.public_modulus_len()];
-            pair.sign(encoding, &SystemRandom::new(), message, &mut signature).expect("signs");
+            pair.sign(encoding, &SystemRandom::new(), message, &mut signature)
+                .expect("signs");
             signature
         };
         assert!(verifies(&json!({"alg": alg}), &key, sign), "{alg}");
@@ -333,7 +479,10 @@ fn elliptic_signatures_verify_on_their_curve() {
         let (x, y) = point.split_at(point.len() / 2);
         let key = json!({"kty": "EC", "crv": crv, "x": base64(x), "y": base64(y)});
         let sign = |message: &[u8]| {
-            pair.sign(&SystemRandom::new(), message).expect("signs").as_ref().to_vec()
+            pair.sign(&SystemRandom::new(), message)
+                .expect("signs")
+                .as_ref()
+                .to_vec()
         };
         assert!(verifies(&json!({"alg": alg}), &key, sign), "{alg}");
 
@@ -349,7 +498,10 @@ fn without_curve_and_algorithm_a_key_is_on_p256() {
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
     let key = json!({"kty": "EC", "x": base64(x), "y": base64(y)});
     assert!(verifies(&json!({"alg": "ES256"}), &key, |message| {
-        pair.sign(&SystemRandom::new(), message).expect("signs").as_ref().to_vec()
+        pair.sign(&SystemRandom::new(), message)
+            .expect("signs")
+            .as_ref()
+            .to_vec()
     }));
 }
 
@@ -358,7 +510,10 @@ fn edwards_signatures_verify_and_must_have_their_length() {
     let pair = Ed25519KeyPair::generate().expect("a key");
     let key = json!({"kty": "OKP", "crv": "Ed25519", "x": base64(pair.public_key())});
     let header = json!({"alg": "EdDSA"});
-    assert!(verifies(&header, &key, |message| pair.sign(message).as_ref().to_vec()));
+    assert!(verifies(&header, &key, |message| pair
+        .sign(message)
+        .as_ref()
+        .to_vec()));
 
     let short = token_with(&header, &user(&json!({})));
     let mut ask = any_token().token(&short);
@@ -384,7 +539,11 @@ fn a_client_cannot_sign_with_the_public_key_as_a_shared_secret() {
 fn located(fields: &str) -> Ask {
     Ask::new(
         &(request_authentication(fields)
-            + &policy("allow", "ALLOW", r#"[{from: [{source: {requestPrincipals: ["*"]}}]}]"#)),
+            + &policy(
+                "allow",
+                "ALLOW",
+                r#"[{from: [{source: {requestPrincipals: ["*"]}}]}]"#,
+            )),
     )
 }
 
@@ -394,7 +553,11 @@ fn good() -> String {
 
 #[test]
 fn by_default_a_token_is_in_authorization_or_access_token() {
-    assert!(located("").header("authorization", &format!("Bearer {}", good())).allowed());
+    assert!(
+        located("")
+            .header("authorization", &format!("Bearer {}", good()))
+            .allowed()
+    );
     let in_query = |request: &mut policy::Request| {
         request.path = Some(format!("/data?x=1&access_token={}", good()));
     };
@@ -403,9 +566,17 @@ fn by_default_a_token_is_in_authorization_or_access_token() {
 
 #[test]
 fn bearer_is_looked_for_with_its_case_anywhere_in_the_value() {
-    assert!(!located("").header("authorization", &format!("bearer {}", good())).allowed());
+    assert!(
+        !located("")
+            .header("authorization", &format!("bearer {}", good()))
+            .allowed()
+    );
     assert!(!located("").header("authorization", "Basic abc").allowed());
-    assert!(located("").header("authorization", &format!("x Bearer   {}", good())).allowed());
+    assert!(
+        located("")
+            .header("authorization", &format!("x Bearer   {}", good()))
+            .allowed()
+    );
 }
 
 #[test]
@@ -417,16 +588,34 @@ fn a_header_without_bearer_counts_as_no_token() {
 #[test]
 fn any_location_replaces_both_defaults() {
     let bearer = format!("Bearer {}", good());
-    assert!(!located(", fromHeaders: [{name: x-token}]").header("authorization", &bearer).allowed());
-    assert!(!located(", fromParams: [t]").header("authorization", &bearer).allowed());
-    assert!(!located(", fromCookies: [c]").header("authorization", &bearer).allowed());
+    assert!(
+        !located(", fromHeaders: [{name: x-token}]")
+            .header("authorization", &bearer)
+            .allowed()
+    );
+    assert!(
+        !located(", fromParams: [t]")
+            .header("authorization", &bearer)
+            .allowed()
+    );
+    assert!(
+        !located(", fromCookies: [c]")
+            .header("authorization", &bearer)
+            .allowed()
+    );
 }
 
 #[test]
 fn a_header_without_prefix_is_the_token_as_a_whole() {
     let yaml = ", fromHeaders: [{name: X-Token}]";
     assert!(located(yaml).header("x-token", &good()).allowed());
-    assert_eq!(located(yaml).header("x-token", &format!("Bearer {}", good())).refusal().0, 401);
+    assert_eq!(
+        located(yaml)
+            .header("x-token", &format!("Bearer {}", good()))
+            .refusal()
+            .0,
+        401
+    );
 }
 
 #[test]
@@ -436,7 +625,11 @@ fn the_first_of_a_repeated_parameter_and_the_first_cookie_count() {
     };
     assert!(located(", fromParams: [t]").request(twice).allowed());
     let cookies = format!("a=1; session=\"{}\"; session=junk", good());
-    assert!(located(", fromCookies: [session]").header("cookie", &cookies).allowed());
+    assert!(
+        located(", fromCookies: [session]")
+            .header("cookie", &cookies)
+            .allowed()
+    );
 }
 
 #[test]
@@ -455,10 +648,23 @@ fn every_token_that_is_there_must_be_good() {
 fn a_header_that_is_repeated_counts_each_time_but_authorization_is_one_value() {
     let yaml = ", fromHeaders: [{name: x-token}]";
     let (first, second) = (good(), "junk");
-    assert_eq!(located(yaml).header("x-token", &first).header("x-token", second).refusal().0, 401);
+    assert_eq!(
+        located(yaml)
+            .header("x-token", &first)
+            .header("x-token", second)
+            .refusal()
+            .0,
+        401
+    );
     let bearer = format!("Bearer {first}");
-    let twice = located("").header("authorization", &bearer).header("authorization", &bearer);
-    assert_eq!(twice.refusal().0, 401, "joined with a comma they are no token");
+    let twice = located("")
+        .header("authorization", &bearer)
+        .header("authorization", &bearer);
+    assert_eq!(
+        twice.refusal().0,
+        401,
+        "joined with a comma they are no token"
+    );
 }
 
 #[test]
@@ -487,21 +693,27 @@ fn the_header_with_a_verified_token_is_gone_unless_forwarded() {
 
 #[test]
 fn claims_become_headers_and_forged_ones_are_removed() {
-    let outputs = ", outputClaimToHeaders: [{header: x-email, claim: email}, {header: x-n, claim: n.a}]";
+    let outputs =
+        ", outputClaimToHeaders: [{header: x-email, claim: email}, {header: x-n, claim: n.a}]";
     let ask = |key: &str, value: &str| {
-        let rules = format!("[{{when: [{{key: \"request.headers[{key}]\", values: [\"{value}\"]}}]}}]");
+        let rules =
+            format!("[{{when: [{{key: \"request.headers[{key}]\", values: [\"{value}\"]}}]}}]");
         Ask::new(&(request_authentication(outputs) + &policy("allow", "ALLOW", &rules)))
     };
     let claims = user(&json!({"n": {"a": 7}}));
     assert!(ask("x-email", "user@example.com").claims(&claims).allowed());
     assert!(ask("x-n", "7").claims(&claims).allowed());
-    assert!(!ask("x-email", "*").header("x-email", "forged").allowed(), "even without a token");
+    assert!(
+        !ask("x-email", "*").header("x-email", "forged").allowed(),
+        "even without a token"
+    );
 }
 
 #[test]
 fn the_payload_becomes_a_header_as_it_came() {
     let rules = r#"[{when: [{key: "request.headers[x-payload]", values: ["eyJ*"]}]}]"#;
-    let yaml = request_authentication(", outputPayloadToHeader: x-payload") + &policy("p", "ALLOW", rules);
+    let yaml =
+        request_authentication(", outputPayloadToHeader: x-payload") + &policy("p", "ALLOW", rules);
     assert!(Ask::new(&yaml).claims(&user(&json!({}))).allowed());
 }
 
@@ -525,7 +737,11 @@ spec: {{jwtRules: [{{issuer: \"{OTHER}\"}}]}}
 #[test]
 fn with_two_issuers_a_good_token_of_either_passes() {
     assert!(two_issuers().claims(&user(&json!({}))).allowed());
-    assert!(two_issuers().claims(&user(&json!({"iss": OTHER}))).allowed());
+    assert!(
+        two_issuers()
+            .claims(&user(&json!({"iss": OTHER})))
+            .allowed()
+    );
     assert!(two_issuers().allowed(), "and so does none");
 }
 
@@ -543,8 +759,15 @@ fn without_the_keys_the_answer_is_open_and_they_are_asked_for() {
     ask.keys = KeySets::new();
     let explanation = ask.explain();
     assert_eq!(explanation.verdict, Verdict::Unknown);
-    assert_eq!(explanation.missing, [format!("keys (JWKS) of issuer {ISSUER}")]);
-    assert_eq!(explanation.possible.len(), 2, "a bad signature, or the workload's answer");
+    assert_eq!(
+        explanation.missing,
+        [format!("keys (JWKS) of issuer {ISSUER}")]
+    );
+    assert_eq!(
+        explanation.possible.len(),
+        2,
+        "a bad signature, or the workload's answer"
+    );
 
     let mut expired = any_token().claims(&user(&json!({"exp": 1})));
     expired.keys = KeySets::new();
@@ -561,15 +784,32 @@ fn a_token_that_was_not_given_is_asked_for_only_if_it_matters() {
 
     let mut elsewhere = Ask::new(&allow("[{to: [{operation: {paths: [/other]}}]}]"));
     elsewhere.token = Token::Unknown;
-    assert_eq!(elsewhere.explain().verdict, Verdict::Refused, "with any token, or none");
+    assert_eq!(
+        elsewhere.explain().verdict,
+        Verdict::Refused,
+        "with any token, or none"
+    );
 }
 
 #[test]
 fn each_check_says_what_was_wanted_and_what_was_there() {
-    let explanation = any_token().claims(&user(&json!({"exp": NOW - 200}))).explain();
+    let explanation = any_token()
+        .claims(&user(&json!({"exp": NOW - 200})))
+        .explain();
     let step = explanation.steps.last().expect("a step");
     assert_eq!(step.filter, "envoy.filters.http.jwt_authn");
-    let named: Vec<_> = step.checks.iter().map(|check| (check.what.as_str(), check.passed)).collect();
-    assert_eq!(named, [("format", Passed::Yes), ("issuer", Passed::Yes), ("times", Passed::No)]);
+    let named: Vec<_> = step
+        .checks
+        .iter()
+        .map(|check| (check.what.as_str(), check.passed))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("format", Passed::Yes),
+            ("issuer", Passed::Yes),
+            ("times", Passed::No)
+        ]
+    );
     assert_eq!(step.checks[2].had.as_deref(), Some("exp was 200 s ago"));
 }

@@ -55,8 +55,13 @@ pub(super) fn nearest(chain: &Chain<'_>, rules: &Policies) -> Option<(NearMiss, 
                 .iter()
                 .filter(|one| test(one, chain) == Tri::Unknown)
                 .count();
-            // What is missed counts more than what is not known.
-            (failed.len() - unknown, unknown)
+            let held = rule
+                .conditions()
+                .filter(|one| test(one, chain) == Tri::Yes)
+                .count();
+            // What is missed counts more than what is not known; between equals,
+            // the rule that holds in more points was meant.
+            (failed.len() - unknown, unknown, std::cmp::Reverse(held))
         })?;
     // Who asks comes after what is asked: tokens are easier to change than paths.
     failed.sort_by_key(|condition| test(condition, chain) != Tri::No);

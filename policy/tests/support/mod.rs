@@ -95,7 +95,10 @@ impl Ask {
     }
 
     pub fn token(self, token: &str) -> Self {
-        Self { token: Token::Bearer(SecretString::from(token)), ..self }
+        Self {
+            token: Token::Bearer(SecretString::from(token)),
+            ..self
+        }
     }
 
     pub fn claims(self, claims: &Value) -> Self {
@@ -103,7 +106,9 @@ impl Ask {
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.request.headers.push((name.to_owned(), value.to_owned()));
+        self.request
+            .headers
+            .push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -175,11 +180,19 @@ pub fn allow(rules: &str) -> String {
 }
 
 pub fn demo() -> String {
-    ["stock/request-authentication", "stock/authorization-policy", "stock/peer-authentication", "missing-token"]
-        .map(|name| {
-            let path = format!("{}/../manifests/policy/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
-            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-            format!("---\n{text}\n")
-        })
-        .concat()
+    [
+        "stock/request-authentication",
+        "stock/authorization-policy",
+        "stock/peer-authentication",
+        "missing-token",
+    ]
+    .map(|name| {
+        let path = format!(
+            "{}/../manifests/policy/{name}.yaml",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        format!("---\n{text}\n")
+    })
+    .concat()
 }
