@@ -144,8 +144,9 @@ pub struct Explanation {
     pub assumptions: Vec<String>,
     /// The filters in chain order, up to the one that decided.
     pub steps: Vec<Step>,
-    /// After a refusal by the authorization rules: what was closest to matching.
-    pub nearest: Option<NearMiss>,
+    /// After a refusal by the authorization rules: the ALLOW rules that came
+    /// closest, all equally near, or the DENY rule that matched.
+    pub nearest: Vec<NearMiss>,
     /// Known mistakes that the resources, the token or the request show.
     pub findings: Vec<Finding>,
 }
@@ -178,7 +179,7 @@ struct Chain<'a> {
     missing: BTreeSet<String>,
     assumptions: Vec<String>,
     steps: Vec<Step>,
-    nearest: Option<NearMiss>,
+    nearest: Vec<NearMiss>,
     /// What the nearest rule asks for and did not get.
     missed: Vec<Condition>,
     /// Why the token was refused or what it holds, for the findings.
@@ -203,7 +204,7 @@ impl<'a> Chain<'a> {
             missing: BTreeSet::new(),
             assumptions: Vec::new(),
             steps: Vec::new(),
-            nearest: None,
+            nearest: Vec::new(),
             missed: Vec::new(),
             evidence: authn::Evidence::default(),
         }
@@ -571,7 +572,10 @@ impl<'a> Chain<'a> {
         }
         let checks = rule.map(|rule| self.matching(rule)).unwrap_or_default();
         self.step(RBAC, Passed::No, reason, checks);
-        self.nearest = rule.and_then(|rule| near::escape(self, rule));
+        self.nearest = rule
+            .and_then(|rule| near::escape(self, rule))
+            .into_iter()
+            .collect();
         Flow::Stop
     }
 
@@ -656,10 +660,7 @@ impl<'a> Chain<'a> {
     }
 
     fn note_nearest(&mut self, rules: &Policies) {
-        if let Some((nearest, missed)) = near::nearest(self, rules) {
-            self.nearest = Some(nearest);
-            self.missed = missed;
-        }
+        (self.nearest, self.missed) = near::nearest(self, rules);
     }
 
     fn enforced(&self, action: Action) -> Option<Policies> {

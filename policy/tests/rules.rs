@@ -92,7 +92,7 @@ spec: {}
     let explanation = Ask::new(yaml).explain();
     assert_eq!(explanation.verdict, Verdict::Refused);
     assert!(
-        explanation.nearest.is_none(),
+        explanation.nearest.is_empty(),
         "there is no rule to come near"
     );
 }

@@ -44,31 +44,47 @@ pub struct Change {
     pub policy: String,
 }
 
-/// The ALLOW rule with the fewest conditions missed, and these conditions.
-pub(super) fn nearest(chain: &Chain<'_>, rules: &Policies) -> Option<(NearMiss, Vec<Condition>)> {
-    let (rule, mut failed) = rules
+/// How many rules that are equally near are shown.
+const MOST: usize = 3;
+
+/// The ALLOW rules with the fewest conditions missed, and these conditions.
+pub(super) fn nearest(chain: &Chain<'_>, rules: &Policies) -> (Vec<NearMiss>, Vec<Condition>) {
+    let distance = |failed: &[&Condition]| {
+        let unknown = failed
+            .iter()
+            .filter(|one| test(one, chain) == Tri::Unknown)
+            .count();
+        // What is missed counts more than what is not known.
+        (failed.len() - unknown, unknown)
+    };
+    let mut all: Vec<_> = rules
         .values()
         .filter(|rule| rule.index.is_some())
         .map(|rule| (rule, closest(rule, &chain.request, &chain.claims)))
-        .min_by_key(|(rule, failed)| {
-            let unknown = failed
-                .iter()
-                .filter(|one| test(one, chain) == Tri::Unknown)
-                .count();
-            let held = rule
-                .conditions()
-                .filter(|one| test(one, chain) == Tri::Yes)
-                .count();
-            // What is missed counts more than what is not known; between equals,
-            // the rule that holds in more points was meant.
-            (failed.len() - unknown, unknown, std::cmp::Reverse(held))
-        })?;
-    // Who asks comes after what is asked: tokens are easier to change than paths.
-    failed.sort_by_key(|condition| test(condition, chain) != Tri::No);
+        .collect();
+    let least = all.iter().map(|(_, failed)| distance(failed)).min();
+    all.retain(|(_, failed)| Some(distance(failed)) == least);
+    // Between equals, the rule that holds in more points comes first.
+    all.sort_by_key(|(rule, _)| {
+        let held = |one: &&Condition| test(one, chain) == Tri::Yes;
+        std::cmp::Reverse(rule.conditions().filter(held).count())
+    });
+    all.truncate(MOST);
 
+    let near = all
+        .iter()
+        .map(|(rule, failed)| near_miss(chain, rule, failed))
+        .collect();
+    let missed = all.into_iter().flat_map(|(_, failed)| failed).cloned();
+    (near, missed.collect())
+}
+
+fn near_miss(chain: &Chain<'_>, rule: &CompiledRule, failed: &[&Condition]) -> NearMiss {
+    let mut failed = failed.to_vec();
+    failed.sort_by_key(|condition| test(condition, chain) != Tri::No);
     let mut tried = Facts::of(chain);
     let satisfied = failed.iter().all(|condition| tried.satisfy(condition));
-    let near = NearMiss {
+    NearMiss {
         policy: rule.policy.clone(),
         rule: rule.index,
         location: rule
@@ -81,8 +97,7 @@ pub(super) fn nearest(chain: &Chain<'_>, rules: &Policies) -> Option<(NearMiss, 
             .collect(),
         changes: failed.iter().map(|condition| to_match(condition)).collect(),
         proven: satisfied && tried.pass(chain),
-    };
-    Some((near, failed.into_iter().cloned().collect()))
+    }
 }
 
 /// How to get past a DENY rule that matches.

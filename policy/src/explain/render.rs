@@ -101,7 +101,7 @@ impl Explanation {
                 );
             }
         }
-        if let Some(near) = &self.nearest {
+        for near in &self.nearest {
             line(out, "");
             write_near(out, near, style);
         }
