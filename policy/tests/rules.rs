@@ -70,7 +70,7 @@ fn deny_comes_before_allow() {
 
 #[test]
 fn of_several_deny_rules_the_first_by_name_is_named() {
-    let rules = format!("[{}]", vec!["{}"; 11].join(", "));
+    let rules = format!("[{}]", ["{}"; 11].join(", "));
     let yaml = policy("b", "DENY", &rules)
         + &policy("a", "DENY", "[{to: [{operation: {paths: [/x]}}]}, {}]");
     assert!(Ask::new(&yaml).refusal().2.contains("policy[a]-rule[1]"));
@@ -691,7 +691,7 @@ fn metadata_of_other_filters_is_not_guessed_at() {
 // Mutual TLS
 
 fn mtls(specs: &[(&str, &str)], peer: Peer) -> Verdict {
-    let yaml: String = (0..)
+    let documents: Vec<String> = (0..)
         .zip(specs)
         .map(|(index, (namespace, spec))| {
             format!(
@@ -704,6 +704,7 @@ spec: {spec}
             )
         })
         .collect();
+    let yaml = documents.concat();
     Ask::new(&yaml)
         .request(|request| request.peer = peer)
         .explain()

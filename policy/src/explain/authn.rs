@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use super::{Chain, Check, Flow, Outcome, Passed};
 use crate::jwt::{self, Jwt, Keys, Signature, Status};
+use crate::parse::Resource;
 use crate::request::{Claims, Request, Token};
 use crate::source::Location;
-use crate::types::JwtRule;
+use crate::types::{JwtRule, RequestAuthentication};
 
 pub(super) const FILTER: &str = "envoy.filters.http.jwt_authn";
 
@@ -169,7 +170,7 @@ impl<'a> Chain<'a> {
         let place = effective
             .request_authentications
             .iter()
-            .find_map(|resource| {
+            .find_map(|&resource| {
                 let index = resource
                     .spec
                     .jwt_rules
@@ -180,11 +181,7 @@ impl<'a> Chain<'a> {
         Provider {
             rule,
             keys: self.key_set(rule).and_then(|text| Keys::parse(text)),
-            locate: Box::new(move |field| {
-                place
-                    .as_ref()
-                    .map(|(resource, path)| resource.origin.locate(&format!("{path}.{field}")))
-            }),
+            place,
         }
     }
 }
@@ -221,7 +218,15 @@ struct Provider<'a> {
     rule: &'a JwtRule,
     /// `None` if nobody gave the keys.
     keys: Option<Keys>,
-    locate: Box<dyn Fn(&str) -> Option<Location> + 'a>,
+    /// The resource that has the rule, and the rule's path in it.
+    place: Option<(&'a Resource<RequestAuthentication>, String)>,
+}
+
+impl Provider<'_> {
+    fn locate(&self, field: &str) -> Option<Location> {
+        let (resource, path) = self.place.as_ref()?;
+        Some(resource.origin.locate(&format!("{path}.{field}")))
+    }
 }
 
 /// One pass of the filter. Verified tokens are taken out of the request as it
@@ -411,7 +416,7 @@ impl Run<'_, '_> {
                 },
                 wanted,
                 had: (!matches!(result, Some(Ok(())))).then_some(had),
-                location: (self.providers[index].locate)("issuer"),
+                location: self.providers[index].locate("issuer"),
             });
         }
         result.unwrap_or(Ok(()))
@@ -435,7 +440,7 @@ impl Run<'_, '_> {
                 },
                 wanted: wanted.to_owned(),
                 had: result.err(),
-                location: (self.providers[index].locate)(field),
+                location: self.providers[index].locate(field),
             });
         }
     }
