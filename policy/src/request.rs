@@ -4,15 +4,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// A request as it reaches the workload's sidecar. What is `None` was not
 /// given: no answer will depend on a guess about it.
 ///
 /// Headers are the exception: a header that is not listed is not sent.
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone)]
 pub struct Request {
     /// HTTP method.
     pub method: Option<String>,
@@ -22,12 +20,11 @@ pub struct Request {
     pub host: Option<String>,
     /// Scheme as the sidecar sees it; inside the mesh it is `http` even over mTLS.
     pub scheme: String,
-    /// Further headers, in order; names in lower case.
+    /// Further headers, in order.
     pub headers: Vec<(String, String)>,
     /// Port of the pod (not of the Service).
     pub port: Option<u16>,
     /// Who holds the other end of the connection.
-    #[serde(skip)]
     pub peer: Peer,
     /// Address of the direct peer.
     pub source_ip: Option<IpAddr>,
@@ -54,13 +51,31 @@ impl fmt::Debug for Request {
     }
 }
 
+/// A request of which nothing is known.
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            method: None,
+            path: None,
+            host: None,
+            scheme: "http".to_owned(),
+            headers: Vec::new(),
+            port: None,
+            peer: Peer::Unknown,
+            source_ip: None,
+            remote_ip: None,
+            destination_ip: None,
+            sni: None,
+        }
+    }
+}
+
 impl Request {
     /// A request of which only method and path are known.
     pub fn new(method: &str, path: &str) -> Self {
         Self {
             method: Some(method.to_owned()),
             path: Some(path.to_owned()),
-            scheme: "http".to_owned(),
             ..Self::default()
         }
     }
@@ -141,7 +156,7 @@ pub enum Token {
 }
 
 /// The claims that the authorization filters see.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub enum Claims {
     /// Nobody knows yet.
     #[default]
@@ -150,6 +165,20 @@ pub enum Claims {
     None,
     /// Payload of the verified token.
     Verified(Map<String, Value>),
+}
+
+/// Claims are about people, so only their names are shown.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("Unknown"),
+            Self::None => f.write_str("None"),
+            Self::Verified(payload) => {
+                let names: Vec<_> = payload.keys().collect();
+                f.debug_tuple("Verified").field(&names).finish()
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +194,13 @@ mod tests {
         let shown = format!("{request:?}");
         assert!(!shown.contains("eyJ"), "{shown}");
         assert!(shown.contains("/data"));
+    }
+
+    #[test]
+    fn debug_output_of_claims_shows_their_names_only() {
+        let payload = Map::from_iter([("email".to_owned(), Value::from("user@example.com"))]);
+        let shown = format!("{:?}", Claims::Verified(payload));
+        assert_eq!(shown, r#"Verified(["email"])"#);
     }
 
     #[test]

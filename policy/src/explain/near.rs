@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Check;
 use super::authn::looks_like_token;
-use super::{Chain, Check};
+use super::chain::Chain;
 use crate::matcher::{HeaderValue, Leaf, Tri, claim};
 use crate::rbac::{self, CompiledRule, Condition, Policies};
 use crate::request::{Claims, Identity, Peer, Request};
