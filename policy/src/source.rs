@@ -17,6 +17,13 @@ pub struct Location {
     pub line: u64,
 }
 
+impl Location {
+    /// Whether there is a file at all: resources can also be made by code.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.file.is_empty()
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)

@@ -270,7 +270,7 @@ fn the_text_names_reply_condition_place_and_change() {
         "response_code_details: rbac_access_denied_matched_policy[none]",
         "nearest ALLOW: demo/backend rule 0 (policy.yaml:",
         "nearest ALLOW: demo/backend rule 1 (policy.yaml:",
-        "no request.auth.claims[email]: wanted `user@example.com`, had `other@example.com`",
+        "✗ request.auth.claims[email]: wanted `user@example.com`, had `other@example.com`",
         "token: claim email: `user@example.com`",
     ] {
         assert!(text.contains(part), "`{part}` is not in\n{text}");

@@ -348,7 +348,7 @@ impl<'a> Chain<'a> {
         let check = Check {
             what: "verified token".to_owned(),
             passed: passed.into(),
-            wanted: "a token that jwt_authn verified".to_owned(),
+            wanted: "a token that jwt_authn verified (`Authorization: Bearer …`)".to_owned(),
             had: (passed == Tri::No).then(|| "none".to_owned()),
             location: Some(extension.origin.locate("spec.lua.inlineCode")),
         };

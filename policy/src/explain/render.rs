@@ -28,9 +28,9 @@ impl Style {
 
     fn mark(self, passed: Passed) -> String {
         match passed {
-            Passed::Yes => self.paint(GREEN, "ok"),
-            Passed::No => self.paint(RED, "no"),
-            Passed::Unknown => self.paint(YELLOW, "??"),
+            Passed::Yes => self.paint(GREEN, "✓"),
+            Passed::No => self.paint(RED, "✗"),
+            Passed::Unknown => self.paint(YELLOW, "?"),
         }
     }
 }
@@ -52,7 +52,10 @@ impl Explanation {
         let headline = match &self.outcome {
             Some(outcome) => headline(outcome),
             None if self.missing.is_empty() => String::new(),
-            None => format!("it depends on: {}", self.missing.join("; ")),
+            None if self.verdict == Verdict::Unknown => {
+                format!("it depends on: {}", self.missing.join("; "))
+            }
+            None => format!("in any case; how depends on: {}", self.missing.join("; ")),
         };
         line(
             out,
@@ -174,7 +177,7 @@ fn write_check(out: &mut String, check: &Check, style: Style) {
     if let Some(had) = &check.had {
         let _ = write!(text, ", had {had}");
     }
-    if let Some(location) = &check.location {
+    if let Some(location) = check.location.as_ref().filter(|place| place.is_known()) {
         let _ = write!(text, "  {}", style.paint(DIM, &format!("({location})")));
     }
     line(out, &text);
@@ -187,6 +190,7 @@ fn write_near(out: &mut String, near: &NearMiss, style: Style) {
     let place = near
         .location
         .as_ref()
+        .filter(|place| place.is_known())
         .map_or(String::new(), |place| format!(" ({place})"));
     let kind = if near.missed_allow {
         "nearest ALLOW"
