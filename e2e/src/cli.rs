@@ -164,8 +164,9 @@ impl Place {
         }
     }
 
-    /// From nothing to a mesh with the rules in force.
-    async fn up(&self, phases: &Phases) -> Result<KubernetesStage> {
+    /// From nothing to a mesh with the rules handed over; whether they are in
+    /// force comes with it.
+    async fn up(&self, phases: &Phases) -> Result<(KubernetesStage, bool)> {
         let timeouts = Timeouts::default();
         let stage = match &self.context {
             Some(context) => {
@@ -182,8 +183,8 @@ impl Place {
         phases
             .time("wait for discovery", stage.wait_for_discovery(&timeouts))
             .await?;
-        run::put_in_force(&stage, Profile::Full, phases, &timeouts).await?;
-        Ok(stage)
+        let in_force = run::put_in_force(&stage, Profile::Full, phases, &timeouts).await?;
+        Ok((stage, in_force))
     }
 
     /// Fails before anything is touched where `up` cannot work.
@@ -224,7 +225,7 @@ async fn e2e(place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
     let phases = Phases::default();
     place.check().await?;
     let outcome = interruptible(async {
-        let stage = place.up(&phases).await?;
+        let (stage, _) = place.up(&phases).await?;
         let full = ask.verify(&stage, Profile::Full, &phases).await?;
         run::put_in_force(&stage, Profile::Stock, &phases, &Timeouts::default()).await?;
         let stock = ask.verify(&stage, Profile::Stock, &phases).await?;
@@ -245,13 +246,17 @@ async fn e2e(place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
 async fn up(place: &Place, keep: bool) -> Result<ExitCode> {
     let phases = Phases::default();
     place.check().await?;
-    let outcome = interruptible(async { place.up(&phases).await.map(drop) }).await;
+    let outcome = interruptible(async { Ok(place.up(&phases).await?.1) }).await;
     if outcome.is_ok() || keep {
         hint_at_standing_mesh(place);
     } else {
         eprintln!("{}", place.down().await?);
     }
-    outcome.map(|()| ExitCode::SUCCESS)
+    if outcome? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("`mesh verify` says which rows differ");
+    Ok(ExitCode::from(1))
 }
 
 async fn down(place: &Place) -> Result<ExitCode> {

@@ -33,6 +33,11 @@ const ATTEMPTS: usize = 5;
 /// How often in a row the controls must pass before the rules count as in force.
 const CONSECUTIVE: u32 = 3;
 
+/// istiod keeps an issuer's keys for 20 minutes, also those of a Keycloak that
+/// is gone.
+const OLD_KEYS: &str = "  if every good token gets 401, istiod may hold keys of an earlier mesh: \
+    kubectl -n istio-system rollout restart deployment/istiod";
+
 /// Where a realm's endpoints are, as seen from inside the mesh.
 pub fn issuer(realm: &str) -> String {
     format!("http://keycloak.keycloak.svc.cluster.local/realms/{realm}")
@@ -99,14 +104,14 @@ pub async fn verify(
 
 /// Applies the rules of a profile and waits until the proxies decide by them:
 /// the controls, and the cases in which the profiles differ, must come out as
-/// they should several times in a row. Rules that never come to that are the
-/// table's to report.
+/// they should several times in a row. Returns whether they came to that; if
+/// not, it is the table's to say which rows are wrong.
 pub async fn put_in_force(
     stage: &impl Stage,
     profile: Profile,
     phases: &Phases,
     timeouts: &Timeouts,
-) -> Result<()> {
+) -> Result<bool> {
     let (cases, grants) = load_cases()?;
     let telling: Vec<_> = cases
         .all()
@@ -139,9 +144,10 @@ pub async fn put_in_force(
         match waited {
             Err(error) if error.is::<TimedOut>() => {
                 eprintln!("warning: {error:#}");
-                Ok(())
+                eprintln!("{OLD_KEYS}");
+                Ok(false)
             }
-            other => other,
+            other => other.map(|()| true),
         }
     };
     phases
