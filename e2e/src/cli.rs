@@ -126,6 +126,7 @@ impl Cli {
             } => {
                 let phases = Phases::default();
                 interruptible(async {
+                    run::load_cases()?;
                     let stage = place.open().await?;
                     let run = ask.verify(&stage, profile, &phases).await?;
                     Ok(exit(&[run]))
@@ -189,6 +190,8 @@ impl Place {
 
     /// Fails before anything is touched where `up` cannot work.
     async fn check(&self) -> Result<()> {
+        run::load_cases()?;
+        kubernetes::check_manifests()?;
         if self.context.is_some() {
             return Ok(());
         }

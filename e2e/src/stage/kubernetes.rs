@@ -42,6 +42,13 @@ pub fn manifests(folder: &str) -> Result<Vec<DynamicObject>> {
     )?)
 }
 
+/// Fails where any manifest cannot be read, before a cluster is touched.
+pub fn check_manifests() -> Result<()> {
+    ["keycloak", "apps", "callers", "policy"]
+        .into_iter()
+        .try_for_each(|folder| manifests(folder).map(drop))
+}
+
 /// Hands Keycloak and the realm's secrets to the cluster. Secrets that are
 /// there already stay, so that a second `up` changes no key.
 pub async fn apply_keycloak(cluster: &Cluster) -> Result<()> {
