@@ -193,6 +193,24 @@ impl Cluster {
             .await
     }
 
+    /// Deletes the pods with the label `app=APP`; their Deployment makes new ones.
+    pub async fn delete_pods(&self, namespace: &str, app: &str) -> Result<()> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let selected = ListParams::default().labels(&format!("app={app}"));
+        api.delete_collection(&DeleteParams::default(), &selected)
+            .await?;
+        Ok(())
+    }
+
+    /// Sets the number of a Deployment's replicas.
+    pub async fn scale(&self, namespace: &str, name: &str, replicas: u32) -> Result<()> {
+        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
+        let patch = serde_json::json!({"spec": {"replicas": replicas}});
+        api.patch_scale(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        Ok(())
+    }
+
     /// A running, ready pod with the label `app=APP`.
     pub async fn pod(&self, namespace: &str, app: &str) -> Result<String> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);

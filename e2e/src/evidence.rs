@@ -148,6 +148,11 @@ impl Evidence {
             .extend(lines.into_iter().filter_map(AccessRecord::parse));
     }
 
+    /// Every record, in the order it was read.
+    pub fn records(&self) -> &[AccessRecord] {
+        &self.records
+    }
+
     /// The records of one request, by the proxy before the app it was sent to.
     pub fn of_request(&self, request_id: &str, host: &str) -> Vec<&AccessRecord> {
         self.records

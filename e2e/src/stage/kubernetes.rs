@@ -149,6 +149,11 @@ impl KubernetesStage {
         })
     }
 
+    /// The cluster that the mesh runs in.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Waits until Keycloak's discovery document answers from inside the mesh:
     /// only then may the rules be applied, because istiod reads the keys once.
     pub async fn wait_for_discovery(&self, timeouts: &Timeouts) -> Result<()> {
