@@ -34,6 +34,15 @@ test:
 test-docker:
     cargo test --workspace -- --ignored
 
+# Fuzz what reads foreign bytes, each target for so many seconds (needs cargo-fuzz)
+[working-directory: 'token-client/fuzz']
+fuzz seconds="60":
+    # The flags are unstable; the compiler that builds everything else takes them too.
+    for target in $(cargo fuzz list); do \
+        mkdir -p corpus/$target && \
+        RUSTC_BOOTSTRAP=1 cargo fuzz run $target corpus/$target seeds/$target -- -max_total_time={{seconds}} || exit 1; \
+    done
+
 # Formatting and lints, as CI wants them
 lint:
     cargo fmt --all --check

@@ -27,6 +27,8 @@ use crate::poll::{Poll, Step};
 use crate::trouble::Trouble;
 
 const FIELD_MANAGER: &str = "mesh-oidc";
+/// A container that was restarted this often is not waited for any longer.
+const CRASHES: i32 = 3;
 /// The label that tells what `up` made from what was there before.
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
@@ -175,13 +177,20 @@ impl Cluster {
                     return Ok(Step::Done(()));
                 }
                 let selected = ListParams::default().labels(&format!("app={name}"));
-                let reasons = pods.list(&selected).await?;
-                let reasons: Vec<_> = reasons.iter().filter_map(waiting_reason).collect();
+                let listed = pods.list(&selected).await?;
+                let reasons: Vec<_> = listed.iter().filter_map(waiting_reason).collect();
                 if let Some(fatal) = reasons.iter().find(|r| r.contains("ImagePullBackOff")) {
                     bail!(Trouble::new(
                         format!("{namespace}/{name} cannot start: {fatal}"),
                         "make the image reachable from the cluster (`mesh up` builds and loads \
                          ours into kind)",
+                    ));
+                }
+                if let Some((pod, container)) = listed.iter().find_map(crashing_container) {
+                    let last_words = last_words(&pods, &pod, &container).await;
+                    bail!(Trouble::new(
+                        format!("{namespace}/{name} keeps crashing; its last words:\n{last_words}"),
+                        "mend what they say; `mesh up --keep` leaves the pod there to look at",
                     ));
                 }
                 Ok(Step::NotYet(if reasons.is_empty() {
@@ -516,6 +525,25 @@ fn waiting_reason(pod: &Pod) -> Option<String> {
                 .to_owned(),
         )
     })
+}
+
+/// Pod and container of one that was restarted so often that it will not heal.
+fn crashing_container(pod: &Pod) -> Option<(String, String)> {
+    let crashing = container_statuses(pod).find(|status| status.restart_count >= CRASHES)?;
+    Some((pod.name_any(), crashing.name.clone()))
+}
+
+async fn last_words(pods: &Api<Pod>, pod: &str, container: &str) -> String {
+    let params = LogParams {
+        container: Some(container.to_owned()),
+        previous: true,
+        tail_lines: Some(12),
+        ..LogParams::default()
+    };
+    match pods.logs(pod, &params).await {
+        Ok(log) => crate::redact::redact(&log),
+        Err(error) => format!("(no log: {error})"),
+    }
 }
 
 fn container_names(pod: &Pod) -> Vec<String> {
