@@ -14,6 +14,7 @@ use crate::case::{Profile, StageName};
 use crate::cluster::Cluster;
 use crate::doctor;
 use crate::manifest;
+use crate::offline::{Explain, Translate};
 use crate::phases::Phases;
 use crate::poll::Timeouts;
 use crate::report::Run;
@@ -71,6 +72,8 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    Explain(Explain),
+    Translate(Translate),
     /// Say what this machine lacks, each with the command that fixes it
     Doctor,
     /// Print new realm keys and secrets as Kubernetes Secrets, for `kubectl apply -f -`
@@ -134,6 +137,8 @@ impl Cli {
                 .await
             }
             Command::Down { place } => down(&place).await,
+            Command::Explain(question) => question.run(),
+            Command::Translate(question) => question.run(),
             Command::Doctor => say_what_is_missing().await,
             Command::Secrets => {
                 print!(

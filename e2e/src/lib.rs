@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod grant;
 pub mod images;
 pub mod manifest;
+pub mod offline;
 pub mod phases;
 pub mod poll;
 pub mod redact;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use token_client::batch;
 use crate::case::{Caller, Case, Cases, ExpectedAnswer, Prepared, Profile, grants_needed};
 use crate::evidence::{AccessRecord, Evidence};
 use crate::grant::{Grant, Grants};
+use crate::offline::colours;
 use crate::phases::Phases;
 use crate::poll::{Poll, Step, TimedOut, Timeouts};
 use crate::report::{self, Phase, Row, Run};
@@ -450,11 +451,10 @@ fn write_reports(run: &Run) -> Result<PathBuf> {
 /// Shows a run on standard output.
 pub fn show(run: &Run, as_json: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    let colours = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let text = if as_json {
         report::json::render(run)?
     } else {
-        report::table::render(run, colours)
+        report::table::render(run, colours())
     };
     writeln!(out, "{}", text.trim_end())?;
     Ok(())

@@ -1,0 +1,99 @@
+//! `mesh explain` and `mesh translate` as a user calls them.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+fn mesh(args: &[&str], stdin: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mesh"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(stdin.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn missing_token_is_refused_with_exit_code_1() {
+    let output = mesh(&["explain", "--no-token"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stdout(&output).starts_with("REFUSED 401"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn an_input_that_was_not_given_makes_the_answer_unknown_with_exit_code_3() {
+    let output = mesh(&["explain"], "");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stdout(&output).contains("token"), "{}", stdout(&output));
+}
+
+#[test]
+fn workload_without_policy_is_allowed_with_exit_code_0() {
+    let args = [
+        "explain",
+        "--no-token",
+        "--workload",
+        "frontend",
+        "--output",
+        "json",
+    ];
+    let output = mesh(&args, "");
+    assert_eq!(output.status.code(), Some(0));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["verdict"], "allowed");
+}
+
+#[test]
+fn token_from_standard_input_is_not_echoed() {
+    let token = "junk-that-is-nobody-s-business";
+    let output = mesh(&["explain", "--token-file", "-"], token);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!stdout(&output).contains(token), "{}", stdout(&output));
+}
+
+#[test]
+fn broken_manifest_is_refused_with_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.yaml");
+    let text = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+        metadata: {name: a, namespace: demo}\nspec:\n  rulez: []\n";
+    std::fs::write(&file, text).unwrap();
+    let output = mesh(&["explain", "-f", file.to_str().unwrap()], "");
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("policy.yaml:5") && error.contains("rulez"),
+        "{error}"
+    );
+}
+
+#[test]
+fn filters_are_translated_in_the_order_of_the_chain() {
+    let output = mesh(&["translate"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let filters: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> = filters
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names[0], "envoy.filters.http.jwt_authn");
+    assert_eq!(names[2], "envoy.filters.http.rbac");
+}
