@@ -187,7 +187,7 @@ async fn client_credentials_bring_a_token_for_the_backend(keycloak: &Keycloak) {
             "{}",
             claims["aud"]
         );
-        assert_eq!(token.lifetime(), Duration::from_mins(5));
+        assert_eq!(token.lifetime(), Duration::from_mins(1));
     }
 }
 
