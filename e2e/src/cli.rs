@@ -83,9 +83,9 @@ enum Command {
 /// Where the mesh runs.
 #[derive(Debug, Args)]
 struct Place {
-    /// Where the mesh runs
-    #[arg(long, value_enum, default_value_t = StageName::Kind, conflicts_with = "context")]
-    stage: StageName,
+    /// Where the mesh runs; `cluster` is meant by --context
+    #[arg(long, value_parser = ["kind"], default_value = "kind", conflicts_with = "context")]
+    stage: String,
     /// Name of the kind cluster
     #[arg(long, default_value = "mesh-oidc", conflicts_with = "context")]
     name: String,
@@ -243,11 +243,7 @@ async fn e2e(place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
         Ok(exit(&[full, stock]))
     })
     .await;
-    if keep {
-        hint_at_standing_mesh(place);
-    } else {
-        eprintln!("{}", place.down().await?);
-    }
+    clear_up(place, keep).await;
     outcome
 }
 
@@ -255,11 +251,7 @@ async fn up(place: &Place, keep: bool) -> Result<ExitCode> {
     let phases = Phases::default();
     place.check().await?;
     let outcome = interruptible(async { Ok(place.up(&phases).await?.1) }).await;
-    if outcome.is_ok() || keep {
-        hint_at_standing_mesh(place);
-    } else {
-        eprintln!("{}", place.down().await?);
-    }
+    clear_up(place, outcome.is_ok() || keep).await;
     if outcome? {
         return Ok(ExitCode::SUCCESS);
     }
@@ -272,8 +264,15 @@ async fn down(place: &Place) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn hint_at_standing_mesh(place: &Place) {
-    if place.context.is_none() {
+/// Removes the mesh, or says how to reach the one that is kept. What goes wrong
+/// here must not hide what went wrong before.
+async fn clear_up(place: &Place, keep: bool) {
+    if !keep {
+        match place.down().await {
+            Ok(done) => eprintln!("{done}"),
+            Err(error) => eprintln!("warning: the mesh could not be removed: {error:#}"),
+        }
+    } else if place.context.is_none() {
         let kubeconfig = Kind::new(&place.name).kubeconfig();
         eprintln!(
             "the mesh stands: export KUBECONFIG={}",

@@ -40,8 +40,8 @@ pub async fn kind_stage() -> Vec<Check> {
             found: memory(Path::new("/proc/meminfo")),
         },
         Check {
-            need: "static libc",
-            found: static_libc(),
+            need: "Linux",
+            found: linux(),
         },
     ]
 }
@@ -140,7 +140,7 @@ fn memory(meminfo: &Path) -> Result<String, Trouble> {
     }
 }
 
-fn static_libc() -> Result<String, Trouble> {
+fn linux() -> Result<String, Trouble> {
     if std::env::consts::OS != "linux" {
         return Err(Trouble::new(
             "service images are built from Linux binaries, and this is not Linux",

@@ -1,7 +1,7 @@
 //! `mesh explain` and `mesh translate`: answers from manifests alone.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use policy::{
     http_filters,
 };
 
+use crate::report::colours;
 use crate::workspace;
 
 /// The resources and the workload that a question is about.
@@ -277,10 +278,4 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .ok_or_else(|| format!("`{text}` has no `=`"))
-}
-
-/// Whether standard output may be coloured (<https://no-color.org>).
-pub fn colours() -> bool {
-    std::io::stdout().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

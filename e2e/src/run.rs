@@ -17,7 +17,6 @@ use token_client::batch;
 use crate::case::{Caller, Case, Cases, ExpectedAnswer, Prepared, Profile, grants_needed};
 use crate::evidence::{AccessRecord, Evidence};
 use crate::grant::{Grant, Grants};
-use crate::offline::colours;
 use crate::phases::Phases;
 use crate::poll::{Poll, Step, TimedOut, Timeouts};
 use crate::report::{self, Phase, Row, Run};
@@ -26,7 +25,6 @@ use crate::stage::Stage;
 use crate::token::{Granted, Keyring, Mint};
 use crate::trouble::Trouble;
 use crate::verdict::{self, Outcome};
-use crate::versions::versions;
 use crate::workspace;
 
 /// How often a row whose answer came too late to mean anything is asked.
@@ -175,12 +173,11 @@ async fn ask_table(
             keyring: &keyring,
         },
     };
-    let (asked, skipped): (Vec<&Case>, Vec<&Case>) = cases
-        .iter()
-        .copied()
-        .partition(|case| !case.skip.contains_key(&stage.name()));
     let mut by_caller = BTreeMap::<Caller, Vec<&Case>>::new();
-    for case in asked {
+    for case in cases
+        .iter()
+        .filter(|case| !case.skip.contains_key(&stage.name()))
+    {
         by_caller.entry(case.caller).or_default().push(case);
     }
     let answered = future::try_join_all(
@@ -193,32 +190,27 @@ async fn ask_table(
     .flatten()
     .collect::<Vec<_>>();
     let evidence = wait_for_evidence(stage, &answered, timeouts).await?;
-    let mut judged: HashMap<&str, (Outcome, Option<&Answered>)> = answered
+    let by_name: HashMap<_, _> = answered
         .iter()
-        .map(|row| {
-            let records = row.records(&evidence);
-            let mut outcome = verdict::judge(&row.prepared.expected, &row.answer, &records);
-            verdict::judge_lateness(row.case, row.since_minting, &mut outcome);
-            (row.case.name.as_str(), (outcome, Some(row)))
-        })
+        .map(|row| (row.case.name.as_str(), row))
         .collect();
-    for case in skipped {
-        let reason = case.skip[&stage.name()].clone();
-        judged.insert(&case.name, (Outcome::Skipped { reason }, None));
-    }
     let mut rows: Vec<_> = cases
         .iter()
         .map(|case| {
-            let (outcome, answered) = judged
-                .remove(case.name.as_str())
-                .expect("every case must have been judged");
-            (*case, outcome, answered)
+            let outcome = by_name.get(case.name.as_str()).map_or_else(
+                || Outcome::Skipped {
+                    reason: case.skip[&stage.name()].clone(),
+                },
+                |answered| answered.judge(&evidence),
+            );
+            (*case, outcome)
         })
         .collect();
-    verdict::require_controls(rows.iter_mut().map(|(case, outcome, _)| (*case, outcome)));
+    verdict::require_controls(rows.iter_mut().map(|(case, outcome)| (*case, outcome)));
     Ok(rows
         .into_iter()
-        .map(|(case, outcome, answered)| {
+        .map(|(case, outcome)| {
+            let answered = by_name.get(case.name.as_str());
             let records = answered.map_or_else(Vec::new, |row| row.records(&evidence));
             let answer = answered.map(|row| &row.answer);
             Row::new(case, stage.name(), profile, answer, &records, outcome)
@@ -244,6 +236,13 @@ struct Answered<'a> {
 }
 
 impl Answered<'_> {
+    fn judge(&self, evidence: &Evidence) -> Outcome {
+        let records = self.records(evidence);
+        let mut outcome = verdict::judge(&self.prepared.expected, &self.answer, &records);
+        verdict::judge_lateness(self.case, self.since_minting, &mut outcome);
+        outcome
+    }
+
     fn records<'e>(&self, evidence: &'e Evidence) -> Vec<&'e AccessRecord> {
         match self.address {
             Some(address) => evidence.of_refused_connections(address, self.prepared.minted_at),
@@ -454,20 +453,8 @@ pub fn show(run: &Run, as_json: bool) -> Result<()> {
     let text = if as_json {
         report::json::render(run)?
     } else {
-        report::table::render(run, colours())
+        report::table::render(run, report::colours())
     };
     writeln!(out, "{}", text.trim_end())?;
     Ok(())
-}
-
-/// The parts of a kind or cluster stage with their versions.
-pub fn kubernetes_versions() -> BTreeMap<String, String> {
-    let v = versions();
-    [
-        ("istio", &v.istio),
-        ("keycloak", &v.keycloak),
-        ("kubernetes", &v.kubernetes),
-    ]
-    .map(|(name, version)| (name.to_owned(), version.clone()))
-    .into()
 }

@@ -8,6 +8,8 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::versions::versions;
+
 /// A call of a program that did not work out.
 #[derive(Debug, Error)]
 pub enum ToolError {
@@ -17,7 +19,7 @@ pub enum ToolError {
         /// The program's name.
         program: String,
         /// How to get it.
-        hint: &'static str,
+        hint: String,
         /// Why it did not start.
         source: std::io::Error,
     },
@@ -147,13 +149,17 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// How to get a program that is missing.
-pub fn hint(program: &str) -> &'static str {
+pub fn hint(program: &str) -> String {
+    let v = versions();
     match program {
-        "docker" => "install Docker Engine or Docker Desktop and start it",
-        "kind" => "go install sigs.k8s.io/kind@v0.33.0",
-        "istioctl" => "curl -L https://istio.io/downloadIstio | ISTIO_VERSION=1.31.0 sh -",
-        "cargo" => "install Rust from https://rustup.rs",
-        _ => "install it, or put it on PATH",
+        "docker" => "install Docker Engine or Docker Desktop and start it".to_owned(),
+        "kind" => format!("go install sigs.k8s.io/kind@v{}", v.kind),
+        "istioctl" => format!(
+            "curl -L https://istio.io/downloadIstio | ISTIO_VERSION={} sh -",
+            v.istio
+        ),
+        "cargo" => "install Rust from https://rustup.rs".to_owned(),
+        _ => "install it, or put it on PATH".to_owned(),
     }
 }
 

@@ -53,7 +53,7 @@ mod tests {
     use crate::workspace;
 
     #[test]
-    fn versions_that_manifests_repeat_are_those_of_versions_toml() {
+    fn versions_that_other_files_repeat_are_those_of_versions_toml() {
         let v = versions();
         for (file, line) in [
             ("manifests/istio/istio.yaml", format!("tag: {}", v.istio)),
@@ -64,6 +64,28 @@ mod tests {
             (
                 "manifests/keycloak/keycloak.yaml",
                 format!("image: mesh-oidc/keycloak:{}", v.keycloak),
+            ),
+            (
+                "token-client/tests/keycloak.rs",
+                format!(
+                    r#"const IMAGE: (&str, &str) = ("quay.io/keycloak/keycloak", "{}");"#,
+                    v.keycloak
+                ),
+            ),
+            (
+                ".github/workflows/e2e.yml",
+                format!("go install sigs.k8s.io/kind@v{}", v.kind),
+            ),
+            (
+                ".github/workflows/e2e.yml",
+                format!(
+                    "curl -fsSL https://istio.io/downloadIstio | ISTIO_VERSION={} sh -",
+                    v.istio
+                ),
+            ),
+            (
+                ".github/workflows/e2e.yml",
+                format!(r#"echo "$PWD/istio-{}/bin" >>"$GITHUB_PATH""#, v.istio),
             ),
         ] {
             let text = std::fs::read_to_string(workspace::path(file)).unwrap();

@@ -16,6 +16,7 @@ pub mod markdown;
 pub mod table;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,12 @@ use crate::evidence::AccessRecord;
 use crate::redact::redact_json;
 use crate::token::{Provenance, Recipe};
 use crate::verdict::{Outcome, excerpt, received};
+
+/// Whether standard output may be coloured (<https://no-color.org>).
+pub fn colours() -> bool {
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
 
 /// One run of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -221,8 +228,12 @@ fn rerun(stage: StageName, profile: Profile, name: &str) -> String {
         Profile::Full => String::new(),
         Profile::Stock => format!(" --profile {profile}"),
     };
+    let place = match stage {
+        StageName::Cluster => "--context NAME".to_owned(),
+        stage => format!("--stage {stage}"),
+    };
     let name = name.replace('\'', r"'\''");
-    format!("cargo mesh verify --stage {stage}{profile} --filter '{name}'")
+    format!("cargo mesh verify {place}{profile} --filter '{name}'")
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::manifest::load_kustomization;
 use crate::poll::{Poll, Step, Timeouts};
 use crate::secrets::{REALM_SECRET, RealmSecrets};
 use crate::trouble::Trouble;
+use crate::versions::versions;
 use crate::workspace;
 
 const KEYCLOAK: &str = "keycloak";
@@ -182,7 +183,14 @@ impl Stage for KubernetesStage {
     }
 
     fn versions(&self) -> BTreeMap<String, String> {
-        crate::run::kubernetes_versions()
+        let v = versions();
+        [
+            ("istio", &v.istio),
+            ("keycloak", &v.keycloak),
+            ("kubernetes", &v.kubernetes),
+        ]
+        .map(|(name, version)| (name.to_owned(), version.clone()))
+        .into()
     }
 
     async fn secrets(&self) -> Result<RealmSecrets> {

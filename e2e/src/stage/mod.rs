@@ -16,8 +16,8 @@ use crate::secrets::RealmSecrets;
 
 /// A mesh that stands and can be asked.
 ///
-/// All that the table needs: whoever can do these five things can be verified
-/// with the same cases.
+/// All that the table needs: whatever can do these things is verified with the
+/// same cases.
 #[allow(async_fn_in_trait)] // used with static dispatch on one thread's tasks only
 pub trait Stage {
     /// The stage's name in reports and in a case's `skip`.
