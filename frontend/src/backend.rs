@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use reqwest::header::AUTHORIZATION;
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
 use token_client::{Token, TokenCache, TokenError};
 
 /// What goes on to the backend so that logs and traces of both services meet:
@@ -53,9 +53,15 @@ impl From<reqwest::Error> for CallError {
 }
 
 impl Backend {
-    /// Calls will go to `url`, each for at most `timeout`.
-    pub fn new(url: Url, timeout: Duration, tokens: TokenCache) -> reqwest::Result<Self> {
-        let http = Client::builder()
+    /// Calls will go to `url`, each for at most `timeout`, over connections
+    /// made as `http` says.
+    pub fn new(
+        url: Url,
+        timeout: Duration,
+        tokens: TokenCache,
+        http: ClientBuilder,
+    ) -> reqwest::Result<Self> {
+        let http = http
             // A redirect or a proxy would carry our token elsewhere.
             .redirect(redirect::Policy::none())
             .no_proxy()

@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::ParseIntError;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use frontend::{Backend, Drain, app, serve, shutdown_on_signal, subscriber};
 use reqwest::Url;
-use token_client::{Config, OAuthSource, Policy, Secret, TokenCache};
+use token_client::{Config, ConnectTo, OAuthSource, Policy, Secret, TokenCache};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -52,6 +53,11 @@ struct Args {
     #[arg(long, env, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
 
+    /// Connect here, whatever host a URL names: the sidecar, where nothing
+    /// redirects connections to it
+    #[arg(long, env, value_name = "IP:PORT")]
+    connect_to: Option<SocketAddr>,
+
     /// Seconds to keep accepting after SIGTERM, no longer ready
     #[arg(long, env, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
     drain_delay: Duration,
@@ -86,6 +92,14 @@ impl Args {
     }
 }
 
+fn http(connect_to: Option<SocketAddr>) -> reqwest::ClientBuilder {
+    let http = reqwest::Client::builder();
+    match connect_to {
+        Some(address) => http.dns_resolver(Arc::new(ConnectTo(address))),
+        None => http,
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_secs)
 }
@@ -113,8 +127,13 @@ async fn main() -> anyhow::Result<()> {
         &args.client_id,
         args.client_secret()?,
     );
-    let tokens = TokenCache::new(OAuthSource::new(config)?, Policy::default());
-    let backend = Backend::new(args.backend_url, args.backend_timeout, tokens)?;
+    let source = OAuthSource::with_http(config, http(args.connect_to))?;
+    let backend = Backend::new(
+        args.backend_url,
+        args.backend_timeout,
+        TokenCache::new(source, Policy::default()),
+        http(args.connect_to),
+    )?;
 
     let shutdown = shutdown_on_signal().context("cannot handle signals")?;
     let listener = TcpListener::bind(args.addr)

@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, ready},
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -36,7 +36,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::error::chain;
+use crate::{connect_to::ConnectTo, error::chain};
 
 /// More of an answer's body than this is an error.
 const MAX_BODY: usize = 4 << 20;
@@ -278,11 +278,21 @@ type HttpClient = Client<HttpConnector<Dns>, Full<Bytes>>;
 impl Sender {
     /// A sender with no open connections.
     pub fn new() -> Self {
+        Self::with_dns(&Dns::System(Arc::default()))
+    }
+
+    /// A sender whose connections all go to one place, such as a workload's
+    /// sidecar; see [`ConnectTo`].
+    pub fn connecting_to(place: ConnectTo) -> Self {
+        Self::with_dns(&Dns::Fixed(place))
+    }
+
+    fn with_dns(dns: &Dns) -> Self {
         let client = |idle| {
             Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(idle)
                 .retry_canceled_requests(false)
-                .build(HttpConnector::new_with_resolver(Dns::default()))
+                .build(HttpConnector::new_with_resolver(dns.clone()))
         };
         Self {
             fresh: client(0),
@@ -363,10 +373,13 @@ fn http_request(request: Request) -> Result<hyper::Request<Full<Bytes>>, String>
     Ok(out)
 }
 
-/// Name resolution without libc, which a static binary in an empty image has
-/// not got.
-#[derive(Clone, Default)]
-struct Dns(Arc<tokio::sync::OnceCell<TokioResolver>>);
+#[derive(Clone)]
+enum Dns {
+    /// Name resolution without libc, which a static binary in an empty image
+    /// has not got.
+    System(Arc<tokio::sync::OnceCell<TokioResolver>>),
+    Fixed(ConnectTo),
+}
 
 type Addresses = std::vec::IntoIter<SocketAddr>;
 type Resolving = Pin<Box<dyn Future<Output = Result<Addresses, std::io::Error>> + Send>>;
@@ -381,7 +394,12 @@ impl tower::Service<Name> for Dns {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let cell = self.0.clone();
+        let cell = match self {
+            Self::System(cell) => cell.clone(),
+            Self::Fixed(ConnectTo(address)) => {
+                return Box::pin(ready(Ok(vec![*address].into_iter())));
+            }
+        };
         Box::pin(async move {
             let resolver = cell.get_or_try_init(async || resolver()).await?;
             let found = resolver

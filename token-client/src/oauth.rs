@@ -129,6 +129,13 @@ pub struct OAuthSource {
 impl OAuthSource {
     /// Checks nothing of the endpoint yet: the first fetch does.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Self::with_http(config, reqwest::Client::builder())
+    }
+
+    /// The same over connections of the caller's making: a name resolver (see
+    /// [`ConnectTo`](crate::ConnectTo)) or certificate authorities of its own.
+    /// Redirects, proxies and the timeout are this source's affair.
+    pub fn with_http(config: Config, http: reqwest::ClientBuilder) -> Result<Self, ConfigError> {
         let address = match &config.endpoint {
             Endpoint::Token(url) => url.as_str(),
             Endpoint::Issuer(issuer) => issuer,
@@ -138,7 +145,7 @@ impl OAuthSource {
                 address: address.to_owned(),
             });
         }
-        let http = reqwest::Client::builder()
+        let http = http
             // A redirect would carry the client's secret along (RFC 9700 §4.12).
             .redirect(redirect::Policy::none())
             .no_proxy()

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use token_client::ConnectTo;
 use token_client::batch::{self, Answer, Connection, Request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -101,6 +102,18 @@ async fn fresh_requests_share_no_connection_and_reuse_requests_do() {
         assert!(sender.send(request.clone()).await.response().is_some());
     }
     assert_eq!(seen.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn connections_can_all_go_to_one_place() {
+    let (address, seen) = recorder().await;
+    let sender = batch::Sender::connecting_to(ConnectTo(address.parse().unwrap()));
+    let request = Request::get("r", "http://backend.demo.svc.cluster.local/data");
+    assert!(sender.send(request).await.response().is_some());
+    assert_eq!(
+        seen.lock().unwrap()[0],
+        "GET /data HTTP/1.1\r\nhost: backend.demo.svc.cluster.local\r\n\r\n"
+    );
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use reqwest::Url;
 use secrecy::ExposeSecret;
 use token_client::{
-    ClientAuth, Config, Endpoint, Exchanger, Grant, OAuthSource, Policy, Secret, SourceError,
-    TokenSource,
+    ClientAuth, Config, ConnectTo, Endpoint, Exchanger, Grant, OAuthSource, Policy, Secret,
+    SourceError, TokenSource,
 };
 use wiremock::{
     Mock, MockServer, Request, ResponseTemplate,
@@ -55,6 +55,20 @@ async fn form(server: &MockServer) -> Vec<(String, String)> {
     let requests = requests(server).await;
     let body = &requests.last().unwrap().body;
     url::form_urlencoded::parse(body).into_owned().collect()
+}
+
+#[tokio::test]
+async fn requests_can_all_connect_to_one_place() {
+    let (server, config) = endpoint(token()).await;
+    let config = Config {
+        endpoint: Endpoint::Token("http://keycloak.test/token".parse().unwrap()),
+        ..config
+    };
+    let http =
+        reqwest::Client::builder().dns_resolver(std::sync::Arc::new(ConnectTo(*server.address())));
+    let source = OAuthSource::with_http(config, http).unwrap();
+    assert!(source.fetch().await.is_ok());
+    assert_eq!(requests(&server).await[0].headers["host"], "keycloak.test");
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

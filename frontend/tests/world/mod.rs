@@ -100,7 +100,13 @@ pub fn app_between(keycloak: &str, backend: &str) -> Router {
         Policy::default(),
     );
     let url = format!("{backend}/data").parse().expect("a URL");
-    let backend = Backend::new(url, Duration::from_millis(500), tokens).expect("a client");
+    let backend = Backend::new(
+        url,
+        Duration::from_millis(500),
+        tokens,
+        reqwest::Client::builder(),
+    )
+    .expect("a client");
     app(backend, CancellationToken::new())
 }
 
