@@ -1,3 +1,5 @@
+//! Connections that all go to one place.
+
 use std::net::SocketAddr;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::{
     SourceError,
-    oauth::{read, unreachable},
+    error::boxed,
+    oauth::{read, retry_after, unreachable},
 };
 
 #[derive(Deserialize)]
@@ -53,10 +54,10 @@ pub(crate) async fn token_endpoint(
         .map_err(|error| unreachable(&error))?;
     let status = answer.status();
     if !status.is_success() {
-        return Err(SourceError::unavailable(DiscoveryError::Status {
-            url,
-            status,
-        }));
+        return Err(SourceError::Unavailable {
+            source: boxed(DiscoveryError::Status { url, status }),
+            retry_after: retry_after(answer.headers()),
+        });
     }
     let body = read(answer).await?;
     let metadata: Metadata = serde_json::from_slice(&body).map_err(|source| {

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::{
     RequestBuilder, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect,
 };
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
@@ -53,6 +53,12 @@ pub enum Endpoint {
     /// At the one that this issuer names in its metadata (OpenID Connect
     /// Discovery §4), which must be about this very issuer.
     Issuer(String),
+}
+
+impl From<Url> for Endpoint {
+    fn from(token_endpoint: Url) -> Self {
+        Self::Token(token_endpoint)
+    }
 }
 
 /// How the client proves who it is (RFC 6749 §2.3).
@@ -101,12 +107,12 @@ impl Config {
 
     /// A confidential client that asks as itself, its secret in a Basic header.
     pub fn client_credentials(
-        token_endpoint: Url,
+        endpoint: impl Into<Endpoint>,
         client_id: impl Into<String>,
         secret: Secret,
     ) -> Self {
         Self {
-            endpoint: Endpoint::Token(token_endpoint),
+            endpoint: endpoint.into(),
             client_id: client_id.into(),
             auth: ClientAuth::Basic(secret),
             grant: Grant::ClientCredentials,
@@ -133,8 +139,8 @@ impl OAuthSource {
     }
 
     /// The same over connections of the caller's making: a name resolver (see
-    /// [`ConnectTo`](crate::ConnectTo)) or certificate authorities of its own.
-    /// Redirects, proxies and the timeout are this source's affair.
+    /// [`ConnectTo`](crate::ConnectTo)), a proxy, or certificate authorities of
+    /// its own. Redirects and the timeout are this source's affair.
     pub fn with_http(config: Config, http: reqwest::ClientBuilder) -> Result<Self, ConfigError> {
         let address = match &config.endpoint {
             Endpoint::Token(url) => url.as_str(),
@@ -148,7 +154,6 @@ impl OAuthSource {
         let http = http
             // A redirect would carry the client's secret along (RFC 9700 §4.12).
             .redirect(redirect::Policy::none())
-            .no_proxy()
             .timeout(config.timeout)
             .build()
             .map_err(ConfigError::Http)?;
@@ -387,14 +392,14 @@ fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// `Retry-After` in seconds (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+/// `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3). A date counts from
+/// the answer's own `Date`, so that it does not matter whose clock is right.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let date = |name| text(name).and_then(|date| httpdate::parse_http_date(date).ok());
+    if let Ok(seconds) = text(RETRY_AFTER)?.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = date(DATE).unwrap_or_else(SystemTime::now);
+    Some(date(RETRY_AFTER)?.duration_since(now).unwrap_or_default())
 }

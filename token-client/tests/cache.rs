@@ -585,7 +585,24 @@ async fn token_that_ended_during_suspend_is_not_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wall_clock_that_steps_back_does_not_prolong_a_token() {
+async fn wall_clock_step_forward_costs_one_early_fetch() {
+    let source = Fake::always(Step::Grant(60));
+    let clock = TestClock::new();
+    let cache = TokenCache::with_clock(source.clone(), Policy::default(), clock.clone());
+    cache.get().await.unwrap();
+    // Into the refresh window: the token goes on, its successor comes early.
+    clock.step_forward(seconds(40));
+    call_for(&cache, 10).await;
+    assert_eq!(source.fetches(), 2);
+    assert_eq!(
+        cache.counters().waited,
+        1,
+        "only the first call had to wait"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn wall_clock_step_back_prolongs_no_token() {
     let source = Fake::always(Step::Grant(60));
     let clock = TestClock::new();
     let cache = TokenCache::with_clock(source.clone(), Policy::default(), clock.clone());

@@ -1,6 +1,10 @@
 //! What goes to a token endpoint, and what its answers come to.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use reqwest::Url;
 use secrecy::ExposeSecret;
@@ -254,6 +258,48 @@ async fn busy_or_broken_endpoint_is_unavailable_even_with_an_oauth_error() {
     }
 }
 
+/// What the cache is told of the endpoint's `Retry-After`, given the headers.
+async fn retry_after(headers: &[(&str, &str)]) -> Option<Duration> {
+    let mut answer = ResponseTemplate::new(503);
+    for (name, value) in headers {
+        answer = answer.insert_header(*name, *value);
+    }
+    match failure(answer).await {
+        SourceError::Unavailable { retry_after, .. } => retry_after,
+        error @ SourceError::Rejected { .. } => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn retry_after_may_be_a_date_on_the_clock_of_the_endpoint() {
+    let date = ("date", "Thu, 01 Jan 2015 07:28:00 GMT");
+    for (moment, wait) in [
+        ("Thu, 01 Jan 2015 07:28:20 GMT", Some(20)),
+        ("Thursday, 01-Jan-15 07:29:00 GMT", Some(60)),
+        ("Thu Jan  1 07:28:05 2015", Some(5)),
+        ("Thu, 01 Jan 2015 07:27:00 GMT", Some(0)),
+        ("soon", None),
+        ("-1", None),
+    ] {
+        let wait = wait.map(Duration::from_secs);
+        assert_eq!(
+            retry_after(&[date, ("retry-after", moment)]).await,
+            wait,
+            "{moment}"
+        );
+    }
+    assert_eq!(retry_after(&[date]).await, None);
+}
+
+#[tokio::test]
+async fn retry_after_without_a_date_of_the_answer_counts_from_now() {
+    let past = retry_after(&[("retry-after", "Thu, 01 Jan 2015 07:28:20 GMT")]).await;
+    assert_eq!(past, Some(Duration::ZERO));
+    let moment = httpdate::fmt_http_date(SystemTime::now() + Duration::from_mins(10));
+    let wait = retry_after(&[("retry-after", &moment)]).await.unwrap();
+    assert!((595..=600).contains(&wait.as_secs()), "{wait:?}");
+}
+
 #[tokio::test]
 async fn answers_that_are_no_token_are_failures_that_quote_nothing() {
     let bodies = [
@@ -322,7 +368,7 @@ async fn unreachable_endpoint_is_named_by_its_innermost_cause() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let endpoint = format!("http://{vacant}/token").parse().unwrap();
+    let endpoint: Url = format!("http://{vacant}/token").parse().unwrap();
     let config = Config::client_credentials(endpoint, "me", Secret::value(SECRET));
     let error = fetch(config).await.unwrap_err();
     assert!(error.to_string().contains("connection refused"), "{error}");
@@ -360,6 +406,24 @@ async fn token_endpoint_is_discovered_once() {
 }
 
 #[tokio::test]
+async fn discovery_is_tried_again_and_its_retry_after_heeded() {
+    let (server, config) = discovery(|server| format!("{}/realms/r", server.uri())).await;
+    let source = OAuthSource::new(config).unwrap();
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(503).insert_header("retry-after", "7"))
+        .up_to_n_times(1)
+        .with_priority(1)
+        .mount(&server)
+        .await;
+    let error = source.fetch().await.unwrap_err();
+    let SourceError::Unavailable { retry_after, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(retry_after, Some(Duration::from_secs(7)));
+    source.fetch().await.unwrap();
+}
+
+#[tokio::test]
 async fn metadata_of_another_issuer_is_refused_and_no_secret_is_sent() {
     for other in ["http://evil/realms/r", "/realms/r/", "/realms/R"] {
         let (server, config) = discovery(|server| match other.strip_prefix('/') {
@@ -380,7 +444,7 @@ async fn metadata_of_another_issuer_is_refused_and_no_secret_is_sent() {
 #[cfg(not(feature = "tls"))]
 #[test]
 fn https_without_tls_is_refused_at_once() {
-    let endpoint = "https://keycloak/token".parse().unwrap();
+    let endpoint: Url = "https://keycloak/token".parse().unwrap();
     let config = Config::client_credentials(endpoint, "me", Secret::value(SECRET));
     let error = OAuthSource::new(config).unwrap_err();
     assert!(matches!(error, token_client::ConfigError::NoTls { .. }));
