@@ -8,60 +8,22 @@
 //! |---|---|
 //! | `GET /data` | `Data from backend!` |
 //! | `GET /whoami` | the identity headers, as JSON |
-//! | `GET /healthz` | 200 while the process runs |
-//! | `GET /readyz` | 200, or 503 once shutting down |
-//! | `GET /metrics` | request counts and latencies, OpenMetrics text |
+//!
+//! and the probes and metrics that [`service`] adds.
 
-mod metrics;
-mod server;
-mod trace;
-
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware;
+use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
-use tower_http::ServiceBuilderExt;
-use tower_http::request_id::MakeRequestUuid;
-use tower_http::trace::TraceLayer;
-
-use metrics::Metrics;
-pub use server::{Drain, serve, shutdown_on_signal};
-pub use trace::subscriber;
 
 /// The routes of the service. Cancelling `shutdown` turns `/readyz` to 503.
-///
-/// Probes and metrics are neither logged nor counted: they come every few
-/// seconds and would bury the requests of users.
 pub fn app(shutdown: CancellationToken) -> Router {
-    let metrics = Metrics::new();
-    let service = Router::new()
+    let routes = Router::new()
         .route("/data", get(|| async { "Data from backend!" }))
-        .route("/whoami", get(whoami))
-        .layer(
-            ServiceBuilder::new()
-                .set_x_request_id(MakeRequestUuid)
-                .layer(
-                    TraceLayer::new_for_http()
-                        .make_span_with(trace::span)
-                        .on_request(())
-                        .on_response(trace::log_response)
-                        .on_failure(()),
-                )
-                .propagate_x_request_id()
-                .layer(middleware::from_fn_with_state(
-                    metrics.clone(),
-                    metrics::observe,
-                )),
-        );
-    let operations = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(readyz).with_state(shutdown))
-        .route("/metrics", get(metrics::render).with_state(metrics));
-    operations.merge(service)
+        .route("/whoami", get(whoami));
+    service::app(routes, Registry::default(), shutdown)
 }
 
 /// The caller as the sidecar's `outputClaimToHeaders` describes it; `null`
@@ -83,12 +45,4 @@ async fn whoami(headers: HeaderMap) -> Json<Identity> {
         email: claim("x-jwt-email"),
         azp: claim("x-jwt-azp"),
     })
-}
-
-async fn readyz(State(shutdown): State<CancellationToken>) -> (StatusCode, &'static str) {
-    if shutdown.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down")
-    } else {
-        (StatusCode::OK, "ready")
-    }
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use reqwest::header::AUTHORIZATION;
-use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, redirect};
-use token_client::{Token, TokenCache, TokenError};
+use reqwest::{ClientBuilder, Method, Request, StatusCode, Url};
+use token_client::{BearerClient, CallError, ConfigError, TokenCache, TokenError};
 
 /// What goes on to the backend so that logs and traces of both services meet:
 /// the mesh's request id, and W3C Trace Context and Baggage.
@@ -15,16 +14,15 @@ const FORWARDED: [&str; 4] = ["x-request-id", "traceparent", "tracestate", "bagg
 #[derive(Clone, Debug)]
 pub struct Backend {
     url: Url,
-    tokens: TokenCache,
-    http: Client,
+    http: BearerClient,
 }
 
 /// Why the backend's data is not to be had.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub enum BackendError {
     /// We have no token to call with.
     #[error("no token to call the backend with")]
-    Token(#[from] TokenError),
+    Token(#[source] TokenError),
     /// The backend cannot be reached, or broke off its answer.
     #[error("the backend cannot be reached")]
     Unreachable(#[source] reqwest::Error),
@@ -42,7 +40,7 @@ pub enum CallError {
     Unexpected(StatusCode),
 }
 
-impl From<reqwest::Error> for CallError {
+impl From<reqwest::Error> for BackendError {
     fn from(error: reqwest::Error) -> Self {
         if error.is_timeout() && !error.is_connect() {
             Self::Late(error)
@@ -52,61 +50,44 @@ impl From<reqwest::Error> for CallError {
     }
 }
 
+impl From<CallError> for BackendError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Token(error) => Self::Token(error),
+            CallError::Http(error) => error.into(),
+            CallError::Origin(_) => unreachable!("the one address that we call is allowed"),
+        }
+    }
+}
+
 impl Backend {
-    /// Calls will go to `url`, each for at most `timeout`, over connections
-    /// made as `http` says.
+    /// Calls will go to `url`, each for at most `timeout`, with a token from
+    /// `tokens`, over connections made as `http` says.
     pub fn new(
         url: Url,
         timeout: Duration,
         tokens: TokenCache,
         http: ClientBuilder,
-    ) -> reqwest::Result<Self> {
-        let http = http
-            // A redirect or a proxy would carry our token elsewhere.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .build()?;
-        Ok(Self { url, tokens, http })
-    }
-
-    /// Where the tokens come from.
-    pub(crate) fn tokens(&self) -> &TokenCache {
-        &self.tokens
+    ) -> Result<Self, ConfigError> {
+        let http = BearerClient::new(http.timeout(timeout), tokens, [url.clone()])?;
+        Ok(Self { url, http })
     }
 
     /// The backend's data. `incoming` are the headers of the request that asks
     /// for it, of which those for tracing go along.
-    ///
-    /// A 401 means that the token is no longer good, whatever its lifetime
-    /// said: one more try with a fresh one. A 403 means that the token is good
-    /// and not enough: a fresh one would change nothing.
-    pub async fn data(&self, incoming: &HeaderMap) -> Result<String, CallError> {
-        let token = self.tokens.get().await?;
-        let mut response = self.call(&token, incoming).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            self.tokens.invalidate(&token);
-            let fresh = self.tokens.get().await?;
-            response = self.call(&fresh, incoming).await?;
-        }
-        match response.status() {
-            status if status.is_success() => Ok(response.text().await?),
-            StatusCode::FORBIDDEN => Err(CallError::Forbidden),
-            StatusCode::UNAUTHORIZED => Err(CallError::Unauthorized),
-            status => Err(CallError::Unexpected(status)),
-        }
-    }
-
-    async fn call(&self, token: &Token, incoming: &HeaderMap) -> reqwest::Result<Response> {
-        let mut request = self
-            .http
-            .get(self.url.clone())
-            .header(AUTHORIZATION, token.authorization());
+    pub async fn data(&self, incoming: &HeaderMap) -> Result<String, BackendError> {
+        let mut request = Request::new(Method::GET, self.url.clone());
         for name in FORWARDED {
             for value in incoming.get_all(name) {
-                request = request.header(name, value);
+                request.headers_mut().append(name, value.clone());
             }
         }
-        request.send().await
+        let response = self.http.execute(request).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response.text().await?),
+            StatusCode::FORBIDDEN => Err(BackendError::Forbidden),
+            StatusCode::UNAUTHORIZED => Err(BackendError::Unauthorized),
+            status => Err(BackendError::Unexpected(status)),
+        }
     }
 }

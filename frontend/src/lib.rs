@@ -5,9 +5,12 @@
 //! | path | answer |
 //! |---|---|
 //! | `GET /` | `Backend response: ` and the backend's data |
-//! | `GET /healthz` | 200 while the process runs |
-//! | `GET /readyz` | 200, or 503 once shutting down; does not depend on Keycloak |
-//! | `GET /metrics` | requests and what the token cache did, OpenMetrics text |
+//!
+//! and the probes and metrics that [`service`] adds; the metrics tell what the
+//! token cache did. Readiness depends on neither Keycloak nor the backend: one
+//! that is down makes every replica fail alike, and taking them all out of
+//! service would turn this service's errors, which say why and when to come
+//! back, into the mesh's bare 503.
 //!
 //! Errors of `GET /` are Problem Details (RFC 9457):
 //!
@@ -19,58 +22,29 @@
 //! | 504 | the backend takes too long |
 
 mod backend;
-mod metrics;
+mod counters;
 mod problem;
-mod server;
-mod trace;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware;
+use axum::http::HeaderMap;
 use axum::routing::get;
+use prometheus_client::registry::Registry;
+use token_client::TokenCache;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
-use tower_http::ServiceBuilderExt;
-use tower_http::request_id::MakeRequestUuid;
-use tower_http::trace::TraceLayer;
 use tracing::warn;
 
-pub use backend::{Backend, CallError};
-use metrics::Metrics;
+pub use backend::{Backend, BackendError};
+use counters::TokenCounters;
 use problem::Problem;
-pub use server::{Drain, serve, shutdown_on_signal};
-pub use trace::subscriber;
 
-/// The routes of the service. Cancelling `shutdown` turns `/readyz` to 503.
-///
-/// Probes and metrics are neither logged nor counted: they come every few
-/// seconds and would bury the requests of users.
-pub fn app(backend: Backend, shutdown: CancellationToken) -> Router {
-    let metrics = Metrics::new(backend.tokens().clone());
-    let service = Router::new()
-        .route("/", get(index).with_state(backend))
-        .layer(
-            ServiceBuilder::new()
-                .set_x_request_id(MakeRequestUuid)
-                .layer(
-                    TraceLayer::new_for_http()
-                        .make_span_with(trace::span)
-                        .on_request(())
-                        .on_response(trace::log_response)
-                        .on_failure(()),
-                )
-                .propagate_x_request_id()
-                .layer(middleware::from_fn_with_state(
-                    metrics.clone(),
-                    metrics::observe,
-                )),
-        );
-    let operations = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(readyz).with_state(shutdown))
-        .route("/metrics", get(metrics::render).with_state(metrics));
-    operations.merge(service)
+/// The routes of the service. `tokens` are those that `backend` uses;
+/// cancelling `shutdown` turns `/readyz` to 503.
+pub fn app(backend: Backend, tokens: TokenCache, shutdown: CancellationToken) -> Router {
+    let routes = Router::new().route("/", get(index).with_state(backend));
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(TokenCounters(tokens)));
+    service::app(routes, registry, shutdown)
 }
 
 async fn index(State(backend): State<Backend>, headers: HeaderMap) -> Result<String, Problem> {
@@ -85,13 +59,5 @@ async fn index(State(backend): State<Backend>, headers: HeaderMap) -> Result<Str
             );
             Err(problem)
         }
-    }
-}
-
-async fn readyz(State(shutdown): State<CancellationToken>) -> (StatusCode, &'static str) {
-    if shutdown.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "shutting down")
-    } else {
-        (StatusCode::OK, "ready")
     }
 }

@@ -1,27 +1,24 @@
-//! Starts the frontend; everything else is in the library.
+//! Starts the frontend; everything else is in the libraries.
 
 use std::env;
-use std::io;
 use std::net::SocketAddr;
-use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Parser;
-use frontend::{Backend, Drain, app, serve, shutdown_on_signal, subscriber};
+use frontend::{Backend, app};
 use reqwest::Url;
-use token_client::{Config, ConnectTo, OAuthSource, Policy, Secret, TokenCache};
-use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use service::{Drain, seconds};
+use token_client::{Config, ConnectTo, Endpoint, OAuthSource, Policy, Secret, TokenCache};
 
 /// The service that calls the backend as itself, with a token from Keycloak.
 ///
 /// The client's secret comes from a file (--client-secret-file) or from the
-/// variable CLIENT_SECRET. Logs are JSON lines on stderr; RUST_LOG sets the
-/// level (default: info).
+/// variable CLIENT_SECRET. Calls to issuer and backend go through HTTP_PROXY
+/// where that is set, but for the hosts in NO_PROXY. Logs are JSON lines on
+/// stderr; RUST_LOG sets the level (default: info).
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -37,11 +34,12 @@ struct Args {
     #[arg(long, env, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     backend_timeout: Duration,
 
-    /// The Keycloak realm that issues our tokens, such as http://HOST/realms/NAME
-    #[arg(long, env, value_name = "URL", value_parser = http_url, required_unless_present = "token_endpoint")]
-    issuer: Option<Url>,
+    /// Who issues our tokens, such as http://HOST/realms/NAME; its metadata
+    /// names the token endpoint, and is asked for when a token is first needed
+    #[arg(long, env, value_name = "URL", value_parser = http_issuer, required_unless_present = "token_endpoint")]
+    issuer: Option<String>,
 
-    /// The token endpoint, if it is not the issuer's
+    /// The token endpoint itself, whatever the issuer says
     #[arg(long, env, value_name = "URL", value_parser = http_url)]
     token_endpoint: Option<Url>,
 
@@ -58,24 +56,15 @@ struct Args {
     #[arg(long, env, value_name = "IP:PORT")]
     connect_to: Option<SocketAddr>,
 
-    /// Seconds to keep accepting after SIGTERM, no longer ready
-    #[arg(long, env, default_value = "0", value_name = "SECONDS", value_parser = seconds)]
-    drain_delay: Duration,
-
-    /// Seconds that requests in flight may take after that
-    #[arg(long, env, default_value = "10", value_name = "SECONDS", value_parser = seconds)]
-    drain_grace: Duration,
+    #[command(flatten)]
+    drain: Drain,
 }
 
 impl Args {
-    /// Given outright, or where a Keycloak realm has it.
-    fn token_endpoint(&self) -> anyhow::Result<Url> {
+    fn endpoint(&self) -> Endpoint {
         match (&self.token_endpoint, &self.issuer) {
-            (Some(endpoint), _) => Ok(endpoint.clone()),
-            (None, Some(issuer)) => {
-                let realm = issuer.as_str().trim_end_matches('/');
-                Ok(format!("{realm}/protocol/openid-connect/token").parse()?)
-            }
+            (Some(endpoint), _) => Endpoint::Token(endpoint.clone()),
+            (None, Some(issuer)) => Endpoint::Issuer(issuer.clone()),
             (None, None) => unreachable!("clap demands one of the two"),
         }
     }
@@ -95,13 +84,9 @@ impl Args {
 fn http(connect_to: Option<SocketAddr>) -> reqwest::ClientBuilder {
     let http = reqwest::Client::builder();
     match connect_to {
-        Some(address) => http.dns_resolver(Arc::new(ConnectTo(address))),
+        Some(address) => http.no_proxy().dns_resolver(Arc::new(ConnectTo(address))),
         None => http,
     }
-}
-
-fn seconds(text: &str) -> Result<Duration, ParseIntError> {
-    text.parse().map(Duration::from_secs)
 }
 
 fn http_url(text: &str) -> anyhow::Result<Url> {
@@ -113,36 +98,28 @@ fn http_url(text: &str) -> anyhow::Result<Url> {
     Ok(url)
 }
 
+/// As given: an issuer is compared letter by letter.
+fn http_issuer(text: &str) -> anyhow::Result<String> {
+    http_url(text)?;
+    Ok(text.to_owned())
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env()
-        .context("RUST_LOG is not a filter such as `info` or `info,frontend=debug`")?;
-    tracing::subscriber::set_global_default(subscriber(filter, io::stderr))?;
-
-    let config = Config::client_credentials(
-        args.token_endpoint()?,
-        &args.client_id,
-        args.client_secret()?,
-    );
+    let config =
+        Config::client_credentials(args.endpoint(), &args.client_id, args.client_secret()?);
     let source = OAuthSource::with_http(config, http(args.connect_to))?;
+    let tokens = TokenCache::new(source, Policy::default());
     let backend = Backend::new(
         args.backend_url,
         args.backend_timeout,
-        TokenCache::new(source, Policy::default()),
+        tokens.clone(),
         http(args.connect_to),
     )?;
-
-    let shutdown = shutdown_on_signal().context("cannot handle signals")?;
-    let listener = TcpListener::bind(args.addr)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.addr))?;
-    let drain = Drain {
-        delay: args.drain_delay,
-        grace: args.drain_grace,
-    };
-    serve(listener, app(backend, shutdown.clone()), shutdown, drain).await?;
+    service::run(args.addr, args.drain, |shutdown| {
+        app(backend, tokens, shutdown)
+    })
+    .await?;
     Ok(())
 }

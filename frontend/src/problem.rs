@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use token_client::TokenError;
 
-use crate::CallError;
+use crate::BackendError;
 
 /// An error as its caller may see it. Causes stay in the log: they name hosts
 /// and addresses that are no business of the caller.
@@ -29,43 +29,43 @@ struct Details {
 }
 
 impl Problem {
-    pub(crate) fn new(error: &CallError, request_id: Option<String>) -> Self {
+    pub(crate) fn new(error: &BackendError, request_id: Option<String>) -> Self {
         let (status, name, title) = match error {
-            CallError::Token(TokenError::Rejected { .. }) => (
+            BackendError::Token(TokenError::Rejected { .. }) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "client-rejected",
                 "The identity provider rejects this service",
             ),
-            CallError::Token(TokenError::Unavailable { .. }) => (
+            BackendError::Token(TokenError::Unavailable { .. }) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "token-unavailable",
                 "No token to be had",
             ),
-            CallError::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
-            CallError::Late(_) => (
+            BackendError::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Forbidden"),
+            BackendError::Late(_) => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "backend-late",
                 "Backend too late",
             ),
-            CallError::Unreachable(_) => (
+            BackendError::Unreachable(_) => (
                 StatusCode::BAD_GATEWAY,
                 "backend-unreachable",
                 "Backend unreachable",
             ),
-            CallError::Unauthorized | CallError::Unexpected(_) => (
+            BackendError::Unauthorized | BackendError::Unexpected(_) => (
                 StatusCode::BAD_GATEWAY,
                 "backend-refused",
                 "Backend refused",
             ),
         };
         let detail = match error {
-            CallError::Token(TokenError::Rejected { error: code, .. }) => {
+            BackendError::Token(TokenError::Rejected { error: code, .. }) => {
                 format!("{error}: {code}")
             }
             other => other.to_string(),
         };
         let retry_after = match error {
-            CallError::Token(error) => Some(error.retry_after().as_secs() + 1),
+            BackendError::Token(error) => Some(error.retry_after().as_secs() + 1),
             _ => None,
         };
         Self {

@@ -4,11 +4,11 @@ mod world;
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use wiremock::matchers::{header, path};
-use wiremock::{Mock, ResponseTemplate};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 use world::{SECRET, World, data, nobody};
 
 fn program() -> Command {
@@ -25,9 +25,14 @@ fn program() -> Command {
 #[tokio::test]
 async fn program_serves_and_stops_cleanly_on_sigterm() {
     let world = World::new().await;
-    let token =
-        serde_json::json!({"access_token": "good", "token_type": "Bearer", "expires_in": 300});
-    Mock::given(path("/realms/myrealm/protocol/openid-connect/token"))
+    let issuer = world.keycloak.uri() + "/realms/myrealm";
+    let metadata = json!({"issuer": issuer, "token_endpoint": world.keycloak.uri() + "/elsewhere"});
+    Mock::given(path("/realms/myrealm/.well-known/openid-configuration"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(metadata))
+        .mount(&world.keycloak)
+        .await;
+    let token = json!({"access_token": "good", "token_type": "Bearer", "expires_in": 300});
+    Mock::given(path("/elsewhere"))
         .and(header(
             "authorization",
             "Basic ZnJvbnRlbmQ6czNjcjN0LW9mLXRoZS1jbGllbnQ=",
@@ -38,20 +43,12 @@ async fn program_serves_and_stops_cleanly_on_sigterm() {
     world.backend_answers("good", data()).await;
 
     let mut running = program()
-        .env("ISSUER", world.keycloak.uri() + "/realms/myrealm")
+        .env("ISSUER", issuer)
         .env("BACKEND_URL", world.backend.uri() + "/data")
         .env("CLIENT_SECRET", SECRET)
         .spawn()
         .expect("the program starts");
-    let mut lines = BufReader::new(running.stderr.take().expect("a pipe")).lines();
-    let line = lines
-        .next_line()
-        .await
-        .expect("readable logs")
-        .expect("a line");
-    let line: Value = serde_json::from_str(&line).expect("JSON");
-    let url = format!("http://{}/", line["address"].as_str().expect("an address"));
-
+    let url = listening(&mut running).await;
     let answer = reqwest::get(url).await.expect("an answer");
     assert_eq!(
         answer.text().await.expect("a body"),
@@ -70,24 +67,52 @@ async fn program_serves_and_stops_cleanly_on_sigterm() {
 #[tokio::test]
 async fn program_starts_while_keycloak_is_down() {
     let mut running = program()
-        .env("TOKEN_ENDPOINT", nobody())
+        .env("ISSUER", nobody() + "/realms/myrealm")
         .env("CLIENT_SECRET", SECRET)
         .spawn()
         .expect("the program starts");
-    let mut lines = BufReader::new(running.stderr.take().expect("a pipe")).lines();
-    let line = lines
-        .next_line()
-        .await
-        .expect("readable logs")
-        .expect("a line");
-    let line: Value = serde_json::from_str(&line).expect("JSON");
-    let address = line["address"].as_str().expect("an address");
+    let url = listening(&mut running).await;
     let status = async |path: &str| {
-        let answer = reqwest::get(format!("http://{address}{path}")).await;
+        let answer = reqwest::get(format!("{url}{path}")).await;
         answer.expect("an answer").status().as_u16()
     };
-    assert_eq!(status("/readyz").await, 200);
-    assert_eq!(status("/").await, 503);
+    assert_eq!(status("readyz").await, 200);
+    assert_eq!(status("").await, 503);
+}
+
+/// As with the proxy of a sidecar that no iptables rule leads to.
+#[tokio::test]
+async fn program_reaches_issuer_and_backend_through_a_proxy() {
+    let proxy = MockServer::start().await;
+    let issuer = "http://keycloak.example/realms/myrealm";
+    for (host, answer) in [
+        (
+            "keycloak.example",
+            json!({"issuer": issuer, "token_endpoint": "http://tokens.example/token"}),
+        ),
+        (
+            "tokens.example",
+            json!({"access_token": "good", "token_type": "Bearer", "expires_in": 300}),
+        ),
+        ("backend.example", json!("data")),
+    ] {
+        Mock::given(header("host", host))
+            .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+            .expect(1)
+            .mount(&proxy)
+            .await;
+    }
+    let mut running = program()
+        .env("HTTP_PROXY", proxy.uri())
+        .env("ISSUER", issuer)
+        .env("BACKEND_URL", "http://backend.example/data")
+        .env("CLIENT_SECRET", SECRET)
+        .spawn()
+        .expect("the program starts");
+    let url = listening(&mut running).await;
+    let answer = reqwest::get(url).await.expect("an answer");
+    let body = answer.text().await.expect("a body");
+    assert_eq!(body, "Backend response: \"data\"");
 }
 
 #[tokio::test]
@@ -106,6 +131,16 @@ async fn program_refuses_an_address_that_needs_tls() {
         .env("ISSUER", "https://keycloak/realms/myrealm")
         .env("CLIENT_SECRET", SECRET);
     assert_refusal(&mut command, "http://").await;
+}
+
+/// The URL that the program says it listens at. The log is read on, for a full
+/// pipe would stop the program.
+async fn listening(program: &mut Child) -> String {
+    let mut lines = BufReader::new(program.stderr.take().expect("a pipe")).lines();
+    let line = lines.next_line().await.expect("readable logs");
+    let line: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    format!("http://{}/", line["address"].as_str().expect("an address"))
 }
 
 async fn assert_refusal(command: &mut Command, hint: &str) {

@@ -9,8 +9,8 @@ use std::thread;
 
 use axum::body::Body;
 use axum::http::Request;
-use frontend::subscriber;
 use serde_json::{Value, json};
+use service::subscriber;
 use tracing_subscriber::EnvFilter;
 use wiremock::ResponseTemplate;
 use world::{SECRET, World, app_between, ask, data, get, nobody};

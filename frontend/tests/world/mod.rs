@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use frontend::{Backend, app};
 use serde_json::{Value, json};
-use token_client::{Config, OAuthSource, Policy, Secret, TokenCache};
+use token_client::{Config, Endpoint, OAuthSource, Policy, Secret, TokenCache};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use wiremock::matchers::{header, method};
@@ -93,21 +93,17 @@ impl World {
 
 /// The frontend between any two addresses.
 pub fn app_between(keycloak: &str, backend: &str) -> Router {
-    let endpoint = keycloak.parse().expect("a URL");
+    let endpoint = Endpoint::Token(keycloak.parse().expect("a URL"));
     let config = Config::client_credentials(endpoint, "frontend", Secret::value(SECRET));
     let tokens = TokenCache::new(
         OAuthSource::new(config).expect("a client"),
         Policy::default(),
     );
     let url = format!("{backend}/data").parse().expect("a URL");
-    let backend = Backend::new(
-        url,
-        Duration::from_millis(500),
-        tokens,
-        reqwest::Client::builder(),
-    )
-    .expect("a client");
-    app(backend, CancellationToken::new())
+    let timeout = Duration::from_millis(500);
+    let http = reqwest::Client::builder();
+    let backend = Backend::new(url, timeout, tokens.clone(), http).expect("a client");
+    app(backend, tokens, CancellationToken::new())
 }
 
 /// An address where nobody listens.

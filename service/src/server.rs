@@ -1,9 +1,11 @@
 //! Serving, and stopping without dropping anybody's request.
 
 use std::io;
+use std::num::ParseIntError;
 use std::time::Duration;
 
 use axum::Router;
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -11,13 +13,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// How a stop proceeds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub struct Drain {
-    /// How long to go on accepting while `/readyz` says 503, so that callers
-    /// who have not yet heard of the stop still get an answer.
+    /// Seconds to keep accepting after SIGTERM, no longer ready
+    ///
+    /// Callers who have not yet heard of the stop still get an answer.
+    #[arg(long = "drain-delay", env = "DRAIN_DELAY", default_value = "0", value_name = "SECONDS", value_parser = seconds)]
     pub delay: Duration,
-    /// How long requests in flight may take after that.
+
+    /// Seconds that requests in flight may take after that
+    #[arg(long = "drain-grace", env = "DRAIN_GRACE", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub grace: Duration,
+}
+
+/// Reads an argument in whole seconds.
+pub fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_secs)
 }
 
 /// A token that SIGTERM or SIGINT cancels. The handlers are in place when this

@@ -1,17 +1,14 @@
-//! Stopping: of the serve function, and of the real program.
+//! Stopping without dropping anybody's request.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use backend::{Drain, app, serve};
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use prometheus_client::registry::Registry;
+use service::{Drain, app, serve};
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +82,8 @@ async fn request_that_outlasts_the_grace_does_not_hold_up_the_stop() {
 #[tokio::test]
 async fn during_the_drain_delay_requests_are_answered_but_ready_is_503() {
     let shutdown = CancellationToken::new();
-    let app = app(shutdown.clone());
+    let routes = Router::new().route("/data", get(|| async { "data" }));
+    let app = app(routes, Registry::default(), shutdown.clone());
     let delay = Duration::from_hours(1);
     let (address, server) = start(app, &shutdown, Drain { delay, ..PROMPT }).await;
     shutdown.cancel();
@@ -101,54 +99,4 @@ async fn during_the_drain_delay_requests_are_answered_but_ready_is_503() {
     assert_eq!(status("/readyz").await, 503);
     assert_eq!(status("/data").await, 200);
     server.abort();
-}
-
-#[tokio::test]
-async fn program_stops_cleanly_on_sigterm_and_logs_json() {
-    stops_on("TERM").await;
-}
-
-#[tokio::test]
-async fn program_stops_cleanly_on_sigint_and_logs_json() {
-    stops_on("INT").await;
-}
-
-async fn stops_on(signal: &str) {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_backend"))
-        .env("BACKEND_ADDR", "127.0.0.1:0")
-        .env_remove("RUST_LOG")
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program starts");
-    let mut lines = BufReader::new(program.stderr.take().expect("a pipe")).lines();
-    let mut next = async || -> Option<Value> {
-        let line = lines.next_line().await.expect("readable logs")?;
-        Some(serde_json::from_str(&line).expect("each line is JSON"))
-    };
-
-    let listening = next().await.expect("a first line");
-    assert_eq!(listening["message"], "listening");
-    let address = listening["address"]
-        .as_str()
-        .expect("an address")
-        .to_owned();
-    reqwest::get(format!("http://{address}/data"))
-        .await
-        .expect("an answer");
-    assert_eq!(next().await.expect("a line for the request")["status"], 200);
-
-    let pid = program.id().expect("a running program").to_string();
-    let kill = Command::new("kill")
-        .args(["-s", signal, &pid])
-        .status()
-        .await;
-    assert!(kill.expect("kill runs").success());
-    assert_eq!(
-        next().await.expect("a line")["message"],
-        format!("SIG{signal} received")
-    );
-    assert_eq!(next().await.expect("a line")["message"], "stopped");
-    assert_eq!(next().await, None);
-    assert!(program.wait().await.expect("an end").success());
 }

@@ -4,10 +4,13 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use backend::{app, subscriber};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
 use serde_json::Value;
+use service::{app, subscriber};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing_subscriber::EnvFilter;
@@ -19,7 +22,8 @@ async fn one_json_line_tells_the_request_and_no_query() {
     let (mut reader, writer) = io::pipe().expect("a pipe");
     let subscriber = subscriber(EnvFilter::new("info"), Arc::new(writer));
     let logging = tracing::subscriber::set_default(subscriber);
-    let app = app(CancellationToken::new());
+    let routes = Router::new().route("/data", get(|| async { "data" }));
+    let app = app(routes, Registry::default(), CancellationToken::new());
     for path in ["/data?access_token=hidden", "/readyz"] {
         let request = Request::get(path)
             .header("x-request-id", "abc")

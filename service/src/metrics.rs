@@ -1,6 +1,5 @@
-//! Request counts and latencies, and what the token cache did.
+//! Request counts and latencies.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,15 +7,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use prometheus_client::collector::Collector;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use token_client::TokenCache;
 
 /// What `/metrics` shows. Clones share the same numbers.
 #[derive(Clone, Debug)]
@@ -33,70 +28,21 @@ struct Labels {
 }
 
 impl Metrics {
-    pub(crate) fn new(tokens: TokenCache) -> Self {
+    /// Adds the requests to what `registry` holds.
+    pub(crate) fn new(mut registry: Registry) -> Self {
         let requests = Family::<Labels, Histogram>::new_with_constructor(|| {
             Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0])
         });
-        let mut registry = Registry::default();
         registry.register_with_unit(
             "http_server_request_duration",
             "Time from request to response head, by route and status",
             Unit::Seconds,
             requests.clone(),
         );
-        registry.register_collector(Box::new(Tokens(tokens)));
         Self {
             registry: Arc::new(registry),
             requests,
         }
-    }
-}
-
-/// The token cache's own counters, read when asked for.
-#[derive(Debug)]
-struct Tokens(TokenCache);
-
-impl Collector for Tokens {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let counters = self.0.counters();
-        for (name, help, value) in [
-            ("fetches", "Attempts to obtain a token", counters.fetches),
-            (
-                "rejected",
-                "Attempts that the token endpoint refused",
-                counters.rejected,
-            ),
-            (
-                "unavailable",
-                "Attempts that brought no usable answer",
-                counters.unavailable,
-            ),
-            (
-                "served_stale",
-                "Calls that got a token from its refresh window",
-                counters.served_stale,
-            ),
-            (
-                "waited",
-                "Calls that had to wait for an attempt",
-                counters.waited,
-            ),
-            (
-                "refused_early",
-                "Calls that failed at once, before the next attempt",
-                counters.refused_early,
-            ),
-            (
-                "invalidated",
-                "Tokens dropped after a 401",
-                counters.invalidated,
-            ),
-        ] {
-            let name = format!("token_client_{name}");
-            let metric = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(metric)?;
-        }
-        Ok(())
     }
 }
 
