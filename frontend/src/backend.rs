@@ -69,7 +69,9 @@ impl Backend {
         tokens: TokenCache,
         http: ClientBuilder,
     ) -> Result<Self, ConfigError> {
-        let http = BearerClient::new(http.timeout(timeout), tokens, [url.clone()])?;
+        // A proxy of the environment would carry our token elsewhere.
+        let http = http.no_proxy().timeout(timeout);
+        let http = BearerClient::new(http, tokens, [url.clone()])?;
         Ok(Self { url, http })
     }
 

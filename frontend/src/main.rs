@@ -16,9 +16,8 @@ use token_client::{Config, ConnectTo, Endpoint, OAuthSource, Policy, Secret, Tok
 /// The service that calls the backend as itself, with a token from Keycloak.
 ///
 /// The client's secret comes from a file (--client-secret-file) or from the
-/// variable CLIENT_SECRET. Calls to issuer and backend go through HTTP_PROXY
-/// where that is set, but for the hosts in NO_PROXY. Logs are JSON lines on
-/// stderr; RUST_LOG sets the level (default: info).
+/// variable CLIENT_SECRET. Logs are JSON lines on stderr; RUST_LOG sets the
+/// level (default: info).
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -84,7 +83,7 @@ impl Args {
 fn http(connect_to: Option<SocketAddr>) -> reqwest::ClientBuilder {
     let http = reqwest::Client::builder();
     match connect_to {
-        Some(address) => http.no_proxy().dns_resolver(Arc::new(ConnectTo(address))),
+        Some(address) => http.dns_resolver(Arc::new(ConnectTo(address))),
         None => http,
     }
 }

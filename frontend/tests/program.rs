@@ -80,9 +80,9 @@ async fn program_starts_while_keycloak_is_down() {
     assert_eq!(status("").await, 503);
 }
 
-/// As with the proxy of a sidecar that no iptables rule leads to.
+/// As with a sidecar that no iptables rule leads to.
 #[tokio::test]
-async fn program_reaches_issuer_and_backend_through_a_proxy() {
+async fn program_reaches_issuer_and_backend_through_one_place() {
     let proxy = MockServer::start().await;
     let issuer = "http://keycloak.example/realms/myrealm";
     for (host, answer) in [
@@ -103,7 +103,7 @@ async fn program_reaches_issuer_and_backend_through_a_proxy() {
             .await;
     }
     let mut running = program()
-        .env("HTTP_PROXY", proxy.uri())
+        .env("CONNECT_TO", proxy.address().to_string())
         .env("ISSUER", issuer)
         .env("BACKEND_URL", "http://backend.example/data")
         .env("CLIENT_SECRET", SECRET)

@@ -139,8 +139,8 @@ impl OAuthSource {
     }
 
     /// The same over connections of the caller's making: a name resolver (see
-    /// [`ConnectTo`](crate::ConnectTo)), a proxy, or certificate authorities of
-    /// its own. Redirects and the timeout are this source's affair.
+    /// [`ConnectTo`](crate::ConnectTo)) or certificate authorities of its own.
+    /// Redirects, proxies and the timeout are this source's affair.
     pub fn with_http(config: Config, http: reqwest::ClientBuilder) -> Result<Self, ConfigError> {
         let address = match &config.endpoint {
             Endpoint::Token(url) => url.as_str(),
@@ -154,6 +154,7 @@ impl OAuthSource {
         let http = http
             // A redirect would carry the client's secret along (RFC 9700 §4.12).
             .redirect(redirect::Policy::none())
+            .no_proxy()
             .timeout(config.timeout)
             .build()
             .map_err(ConfigError::Http)?;

@@ -159,23 +159,6 @@ async fn call_sends_the_token_and_retries_once_with_a_fresh_one() {
 }
 
 #[tokio::test]
-async fn fetch_goes_through_the_proxy_of_the_environment() {
-    let proxy = keycloak(good()).await;
-    let mut fetch = with_client(&["fetch"], &proxy);
-    fetch
-        .env("HTTP_PROXY", proxy.uri())
-        .env("TOKEN_CLIENT_ENDPOINT", "http://keycloak.example/token");
-    let output = run_beside(fetch, "").await;
-    assert_eq!(text(&output.stdout), "abc\n", "{}", text(&output.stderr));
-
-    let mut fetch = with_client(&["fetch"], &proxy);
-    fetch
-        .env("HTTP_PROXY", "http://127.0.0.1:1")
-        .env("NO_PROXY", "127.0.0.1");
-    assert_eq!(text(&run_beside(fetch, "").await.stdout), "abc\n");
-}
-
-#[tokio::test]
 async fn batch_answers_each_line_on_stdout() {
     let server = keycloak(good()).await;
     let input = format!("{{\"id\":\"a\",\"url\":\"{}/x\"}}\nrubbish\n", server.uri());
