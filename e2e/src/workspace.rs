@@ -17,3 +17,16 @@ pub fn path(relative: impl AsRef<Path>) -> PathBuf {
 pub fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| path("target"), PathBuf::from)
 }
+
+/// Where fetched and prepared parts are kept between runs: `mesh-oidc` in the
+/// user's cache folder.
+pub fn cache_dir() -> Option<PathBuf> {
+    user_cache().map(|dir| dir.join("mesh-oidc"))
+}
+
+/// `XDG_CACHE_HOME`, or `~/.cache`.
+pub fn user_cache() -> Option<PathBuf> {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+}
