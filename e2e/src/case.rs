@@ -375,7 +375,8 @@ pub fn grants_needed<'a>(cases: impl IntoIterator<Item = &'a Case>) -> BTreeSet<
         .collect()
 }
 
-fn matches(filter: &str, text: &str) -> bool {
+/// Whether a filter that is nobody's whole name means `text`.
+pub fn matches(filter: &str, text: &str) -> bool {
     if filter.contains(['*', '?']) {
         WildMatch::new_case_insensitive(filter).matches(text)
     } else {

@@ -1,6 +1,6 @@
 //! A Kubernetes cluster as the harness needs it: apply, wait, exec and logs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Mutex;
@@ -247,6 +247,14 @@ impl Cluster {
             .and_then(|status| status.pod_ip)
             .context("a pod without address")?;
         Ok(address.parse()?)
+    }
+
+    /// The labels of a pod.
+    pub async fn pod_labels(&self, namespace: &str, pod: &str) -> Result<BTreeMap<String, String>> {
+        let pod = Api::<Pod>::namespaced(self.client.clone(), namespace)
+            .get(pod)
+            .await?;
+        Ok(pod.labels().clone())
     }
 
     /// A Secret, if it is there.

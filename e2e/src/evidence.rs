@@ -31,6 +31,20 @@ pub enum DecidedBy {
     Gateway,
 }
 
+impl DecidedBy {
+    /// Whose `response_code_details` these are.
+    pub fn of_details(details: &str) -> Option<Self> {
+        match details {
+            "via_upstream" => Some(Self::App),
+            "lua_response" => Some(Self::MissingToken),
+            "direct_response" | "route_not_found" | "cluster_not_found" => Some(Self::Gateway),
+            _ if details.starts_with("jwt_authn_access_denied") => Some(Self::Authn),
+            _ if details.starts_with("rbac_access_denied") => Some(Self::Authz),
+            _ => None,
+        }
+    }
+}
+
 /// One line of an Envoy access log in JSON, with the fields of
 /// `manifests/istio`. What Envoy writes as `-` is absent here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,14 +102,8 @@ impl AccessRecord {
         if self.method.is_none() && self.response_code == 0 && flags.contains("NR") {
             return Ok(DecidedBy::Mtls);
         }
-        match details {
-            "via_upstream" => Ok(DecidedBy::App),
-            "lua_response" => Ok(DecidedBy::MissingToken),
-            "direct_response" | "route_not_found" | "cluster_not_found" => Ok(DecidedBy::Gateway),
-            _ if details.starts_with("jwt_authn_access_denied") => Ok(DecidedBy::Authn),
-            _ if details.starts_with("rbac_access_denied") => Ok(DecidedBy::Authz),
-            _ => Err(Unrecognised(format!("{details} (flags {flags})"))),
-        }
+        DecidedBy::of_details(details)
+            .ok_or_else(|| Unrecognised(format!("{details} (flags {flags})")))
     }
 
     /// The record in short: details, flags and the caller's identity.

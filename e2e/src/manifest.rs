@@ -38,19 +38,28 @@ struct Kustomization {
 
 /// All objects of a kustomization folder, in the order of its `resources`.
 pub fn load_kustomization(dir: &Path) -> Result<Vec<DynamicObject>, ManifestError> {
+    let mut objects = Vec::new();
+    for file in kustomization_files(dir)? {
+        objects.extend(load_file(&file)?);
+    }
+    Ok(objects)
+}
+
+/// All files of a kustomization folder, in the order of its `resources`.
+pub fn kustomization_files(dir: &Path) -> Result<Vec<PathBuf>, ManifestError> {
     let path = dir.join("kustomization.yaml");
     let kustomization: Kustomization =
         serde_saphyr::from_str(&read(&path)?).map_err(|e| yaml_error(&path, &e))?;
-    let mut objects = Vec::new();
+    let mut files = Vec::new();
     for resource in kustomization.resources {
         let resource = dir.join(resource);
-        objects.extend(if resource.is_dir() {
-            load_kustomization(&resource)?
+        if resource.is_dir() {
+            files.extend(kustomization_files(&resource)?);
         } else {
-            load_file(&resource)?
-        });
+            files.push(resource);
+        }
     }
-    Ok(objects)
+    Ok(files)
 }
 
 /// The objects of one file of YAML documents.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,14 @@ use serde::Deserialize;
 use token_client::batch;
 
 use crate::case::{Caller, Case, Cases, ExpectedAnswer, Prepared, Profile, grants_needed};
-use crate::evidence::{AccessRecord, Evidence};
+use crate::comparison;
+use crate::evidence::{AccessRecord, DecidedBy, Evidence};
 use crate::grant::{Grant, Grants};
+use crate::model::{Model, Sent};
 use crate::phases::Phases;
 use crate::poll::{Poll, Step, TimedOut, Timeouts};
+use crate::prediction::{self, Explained};
+use crate::redact::redact;
 use crate::report::{self, Phase, Row, Run};
 use crate::secrets::RealmSecrets;
 use crate::stage::Stage;
@@ -60,13 +65,26 @@ pub async fn verify(
 ) -> Result<Run> {
     let started = Timestamp::now();
     let (cases, grants) = load_cases()?;
-    let selected = cases.select(filters)?;
-    let rows = phases
+    let checks = comparison::select(stage, filters);
+    let selected = match cases.select(filters) {
+        Err(_) if !checks.is_empty() => Vec::new(),
+        selected => selected?,
+    };
+    let model = Model::of(stage, profile).await?;
+    let mut rows = phases
         .time(
             "ask the table",
-            ask_table(stage, profile, &selected, &grants, timeouts),
+            ask_table(stage, profile, &selected, &grants, Some(&model), timeouts),
         )
         .await?;
+    if !checks.is_empty() {
+        let compare = comparison::compare(stage, profile, &model, &checks);
+        rows.extend(
+            phases
+                .time("compare sidecars with the model", compare)
+                .await?,
+        );
+    }
     let run = Run {
         id: format!(
             "{}-{}-{profile}",
@@ -91,6 +109,7 @@ pub async fn verify(
     if !run.succeeded() {
         let evidence = folder.join("evidence");
         fs::create_dir_all(&evidence)?;
+        write_differences(&run, &evidence)?;
         // What cannot be collected must not hide the verdict.
         if let Err(error) = stage.dump(&evidence).await {
             eprintln!("warning: evidence is incomplete: {error:#}");
@@ -131,7 +150,7 @@ pub async fn put_in_force(
         )
         .consecutive(CONSECUTIVE)
         .until(async || {
-            let rows = ask_table(stage, profile, &telling, &grants, timeouts).await?;
+            let rows = ask_table(stage, profile, &telling, &grants, None, timeouts).await?;
             Ok(match rows.iter().find(|row| row.outcome.is_failed()) {
                 None => Step::Done(()),
                 Some(row) => {
@@ -154,12 +173,14 @@ pub async fn put_in_force(
         .await
 }
 
-/// Asks cases and judges them, in the order given.
+/// Asks cases and judges them, in the order given; with a model, its
+/// explanations as well.
 async fn ask_table(
     stage: &impl Stage,
     profile: Profile,
     cases: &[&Case],
     grants: &Grants,
+    model: Option<&Model>,
     timeouts: &Timeouts,
 ) -> Result<Vec<Row>> {
     let secrets = stage.secrets().await?;
@@ -194,28 +215,25 @@ async fn ask_table(
         .iter()
         .map(|row| (row.case.name.as_str(), row))
         .collect();
-    let mut rows: Vec<_> = cases
-        .iter()
-        .map(|case| {
-            let outcome = by_name.get(case.name.as_str()).map_or_else(
-                || Outcome::Skipped {
-                    reason: case.skip[&stage.name()].clone(),
-                },
-                |answered| answered.judge(&evidence),
-            );
-            (*case, outcome)
-        })
-        .collect();
-    verdict::require_controls(rows.iter_mut().map(|(case, outcome)| (*case, outcome)));
-    Ok(rows
-        .into_iter()
-        .map(|(case, outcome)| {
-            let answered = by_name.get(case.name.as_str());
-            let records = answered.map_or_else(Vec::new, |row| row.records(&evidence));
-            let answer = answered.map(|row| &row.answer);
-            Row::new(case, stage.name(), profile, answer, &records, outcome)
-        })
-        .collect())
+    let mut rows = Vec::new();
+    for case in cases {
+        let answered = by_name.get(case.name.as_str());
+        let (outcome, explained) = match answered {
+            None => {
+                let reason = case.skip[&stage.name()].clone();
+                (Outcome::Skipped { reason }, None)
+            }
+            Some(answered) => answered.judge(&evidence, model)?,
+        };
+        let records = answered.map_or_else(Vec::new, |row| row.records(&evidence));
+        let answer = answered.map(|row| &row.answer);
+        let mut row = Row::new(case, stage.name(), profile, answer, &records, outcome);
+        row.explained = explained;
+        rows.push(row);
+    }
+    let judged = cases.iter().copied().zip(&mut rows);
+    verdict::require_controls(judged.map(|(case, row)| (case, &mut row.outcome)));
+    Ok(rows)
 }
 
 /// What it takes to ask a case.
@@ -231,22 +249,46 @@ struct Answered<'a> {
     prepared: Prepared,
     answer: batch::Answer,
     since_minting: Duration,
-    /// The caller's address, where its connection was to be refused.
-    address: Option<std::net::IpAddr>,
+    /// The caller's address.
+    address: IpAddr,
 }
 
 impl Answered<'_> {
-    fn judge(&self, evidence: &Evidence) -> Outcome {
+    fn judge(
+        &self,
+        evidence: &Evidence,
+        model: Option<&Model>,
+    ) -> Result<(Outcome, Option<Explained>)> {
         let records = self.records(evidence);
-        let mut outcome = verdict::judge(&self.prepared.expected, &self.answer, &records);
+        let expected = &self.prepared.expected;
+        let mut outcome = verdict::judge(expected, &self.answer, &records);
         verdict::judge_lateness(self.case, self.since_minting, &mut outcome);
-        outcome
+        // Where a proxy's routes decide there is no policy to explain.
+        let model = model.filter(|_| expected.decided_by != DecidedBy::Gateway);
+        let Some(model) = model else {
+            return Ok((outcome, None));
+        };
+        let record = records.first().copied();
+        let explanation = model.explain(Sent {
+            caller: self.case.caller,
+            source_ip: Some(self.address),
+            request: &self.prepared.request,
+            at: record.map_or(self.prepared.minted_at, |record| record.start_time),
+        })?;
+        for mismatch in prediction::judge(&explanation, &self.answer, record) {
+            outcome.add(mismatch);
+        }
+        Ok((outcome, Some(Explained::from(&explanation))))
     }
 
     fn records<'e>(&self, evidence: &'e Evidence) -> Vec<&'e AccessRecord> {
-        match self.address {
-            Some(address) => evidence.of_refused_connections(address, self.prepared.minted_at),
-            None => evidence.of_request(&self.prepared.request.id, &self.case.request.host),
+        match self.prepared.expected.answer {
+            ExpectedAnswer::ConnectionRefused => {
+                evidence.of_refused_connections(self.address, self.prepared.minted_at)
+            }
+            ExpectedAnswer::Http { .. } => {
+                evidence.of_request(&self.prepared.request.id, &self.case.request.host)
+            }
         }
     }
 }
@@ -301,16 +343,12 @@ impl<'a, S: Stage> Asking<'a, S> {
                 let answer = answers
                     .remove(&prepared.request.id)
                     .context("a request without answer")?;
-                let address = match prepared.expected.answer {
-                    ExpectedAnswer::ConnectionRefused => Some(self.stage.address_of(caller)?),
-                    ExpectedAnswer::Http { .. } => None,
-                };
                 Ok(Answered {
                     case,
                     prepared,
                     answer,
                     since_minting,
-                    address,
+                    address: self.stage.address_of(caller)?,
                 })
             })
             .collect()
@@ -445,6 +483,20 @@ fn write_reports(run: &Run) -> Result<PathBuf> {
             .context("cannot write the step summary")?;
     }
     Ok(folder)
+}
+
+/// Writes every comparison that failed, as a whole, to a file of its own.
+fn write_differences(run: &Run, folder: &Path) -> Result<()> {
+    for row in &run.rows {
+        if let Some(difference) = &row.difference {
+            let path = folder
+                .join(row.name.replace(' ', "-"))
+                .with_extension("diff");
+            fs::write(&path, redact(difference))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Shows a run on standard output.

@@ -71,7 +71,8 @@ impl Outcome {
         matches!(self, Self::Failed { .. })
     }
 
-    fn add(&mut self, mismatch: Mismatch) {
+    /// Fails the row for one more reason.
+    pub fn add(&mut self, mismatch: Mismatch) {
         match self {
             Self::Failed { mismatches } => mismatches.push(mismatch),
             _ => {

@@ -565,6 +565,19 @@ fn by_default_a_token_is_in_authorization_or_access_token() {
 }
 
 #[test]
+fn blanks_around_a_header_value_are_not_part_of_it() {
+    let good = token(&user(&json!({})));
+    let padded = format!(" \tBearer {good}  ");
+    assert!(any_token().header("authorization", &padded).allowed());
+    let (status, body, _) = any_token().header("authorization", "Bearer ").refusal();
+    assert_eq!(
+        (status, body.as_str()),
+        (403, "RBAC: access denied"),
+        "`Bearer` without a blank is no scheme, so there is no token"
+    );
+}
+
+#[test]
 fn bearer_is_looked_for_with_its_case_anywhere_in_the_value() {
     assert!(
         !located("")

@@ -38,7 +38,11 @@ fn test_case(row: &Row) -> TestCase {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             let lines: Vec<_> = mismatches.iter().map(line).collect();
             status.set_message(lines.join("; "));
-            status.set_description(format!("{}\nagain: {}", lines.join("\n"), row.rerun));
+            let mut description = lines.join("\n");
+            if let Some(difference) = row.beginning_of_difference() {
+                description = format!("{description}\n{difference}");
+            }
+            status.set_description(format!("{description}\nagain: {}", row.rerun));
             status
         }
         Outcome::Skipped { reason } => {
@@ -52,7 +56,7 @@ fn test_case(row: &Row) -> TestCase {
     case.set_time(Duration::from_millis(row.elapsed_ms.unwrap_or_default()));
     let properties = [
         ("token", row.token.clone()),
-        ("request", format!("{} from {}", row.request, row.caller)),
+        ("request", row.request_and_caller()),
         ("want", row.want.clone()),
         ("got", row.got.clone()),
         ("decided by", row.decided_by.clone()),

@@ -42,7 +42,7 @@ impl Display for Markdown<'_> {
             let cells = [
                 row.name.clone(),
                 row.token.clone(),
-                format!("{} from {}", row.request, row.caller),
+                row.request_and_caller(),
                 row.want.clone(),
                 row.got.clone(),
                 row.decided_by.clone(),
@@ -85,6 +85,9 @@ fn write_failure(f: &mut Formatter<'_>, row: &Row) -> fmt::Result {
             let cells = [&mismatch.about, &mismatch.want, &mismatch.got];
             writeln!(f, "| {} |", cells.map(|cell| escape(cell)).join(" | "))?;
         }
+    }
+    if let Some(difference) = row.beginning_of_difference() {
+        writeln!(f, "\n```diff\n{difference}\n```")?;
     }
     if let Some(record) = &row.evidence {
         let log = record.in_words().replace('`', "'");

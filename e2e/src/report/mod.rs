@@ -24,6 +24,7 @@ use token_client::batch::Answer;
 
 use crate::case::{Caller, Case, Profile, StageName};
 use crate::evidence::AccessRecord;
+use crate::prediction::Explained;
 use crate::redact::redact_json;
 use crate::token::{Provenance, Recipe};
 use crate::verdict::{Outcome, excerpt, received};
@@ -62,18 +63,19 @@ pub struct Phase {
     pub seconds: f64,
 }
 
-/// One case, and how it came out.
+/// One case or check, and how it came out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// The case's name.
+    /// The name of the case or check.
     pub name: String,
-    /// The case's family.
+    /// What it has in common with others.
     pub family: String,
     /// Why the verdict is to be what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// Where the request left from.
-    pub caller: Caller,
+    /// Where the request left from; absent where none was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
     /// Where the token came from.
     pub provenance: Provenance,
     /// That, and its recipe, in words; of both tokens if there are two.
@@ -98,6 +100,13 @@ pub struct Row {
     /// Time until the answer, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
+    /// Why the request got what it got, by the model; absent where the model
+    /// does not reach, as with a gateway's routes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
+    /// What differs, line by line, where two configurations were compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
     /// How it came out.
     #[serde(flatten)]
     pub outcome: Outcome,
@@ -197,7 +206,7 @@ impl Row {
             name: case.name.clone(),
             family: case.family.clone(),
             why: case.why.clone(),
-            caller: case.caller,
+            caller: Some(case.caller),
             provenance: case.token.provenance(),
             token: tokens(case),
             request: format!("{} {host}{}", request.method, request.path),
@@ -208,8 +217,63 @@ impl Row {
             evidence: records.first().map(|record| (*record).clone()),
             body: body.map(|body| excerpt(body)),
             elapsed_ms: answer.map(|answer| answer.elapsed_ms),
+            explained: None,
+            difference: None,
             outcome,
             rerun: rerun(stage, profile, &case.name),
+        }
+    }
+
+    /// The row of a check, for which no request is sent.
+    pub fn check(
+        name: &str,
+        family: &str,
+        stage: StageName,
+        profile: Profile,
+        [what, want, got]: [&str; 3],
+        outcome: Outcome,
+    ) -> Self {
+        let nothing = || "-".to_owned();
+        Self {
+            name: name.to_owned(),
+            family: family.to_owned(),
+            why: None,
+            caller: None,
+            provenance: Provenance::None,
+            token: nothing(),
+            request: what.to_owned(),
+            request_id: None,
+            want: want.to_owned(),
+            got: got.to_owned(),
+            decided_by: nothing(),
+            evidence: None,
+            body: None,
+            elapsed_ms: None,
+            explained: None,
+            difference: None,
+            outcome,
+            rerun: rerun(stage, profile, name),
+        }
+    }
+
+    /// The beginning of the difference, if there is one; the evidence folder
+    /// has the whole.
+    fn beginning_of_difference(&self) -> Option<String> {
+        const ROOM: usize = 40;
+        let difference = self.difference.as_ref()?;
+        let mut lines: Vec<_> = difference.lines().take(ROOM).map(excerpt).collect();
+        let more = difference.lines().count() - lines.len();
+        if more > 0 {
+            lines.push(format!("… and {more} lines more, in the evidence folder"));
+        }
+        Some(lines.join("\n"))
+    }
+
+    /// What was asked, and from where.
+    fn request_and_caller(&self) -> String {
+        match self.caller {
+            Some(caller) => format!("{} from {caller}", self.request),
+            None => self.request.clone(),
         }
     }
 }

@@ -89,8 +89,8 @@ fn got(row: &Row) -> &str {
 /// The usual caller goes without saying.
 fn request(row: &Row) -> String {
     match row.caller {
-        Caller::TokenClient => row.request.clone(),
-        caller => format!("{} from {caller}", row.request),
+        Some(Caller::TokenClient) => row.request.clone(),
+        _ => row.request_and_caller(),
     }
 }
 
@@ -113,6 +113,9 @@ fn write_failure(f: &mut Formatter<'_>, row: &Row) -> fmt::Result {
             writeln!(f, "    want: {}", mismatch.want)?;
             writeln!(f, "    got:  {}", mismatch.got)?;
         }
+    }
+    if let Some(difference) = row.beginning_of_difference() {
+        writeln!(f, "    {}", difference.replace('\n', "\n    "))?;
     }
     if let Some(record) = &row.evidence {
         writeln!(f, "  the proxy's log: {}", record.in_words())?;

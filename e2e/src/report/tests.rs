@@ -10,7 +10,7 @@ fn row(name: &str, family: &str, outcome: Outcome) -> Row {
         name: name.into(),
         family: family.into(),
         why: None,
-        caller: Caller::TokenClient,
+        caller: Some(Caller::TokenClient),
         provenance: Provenance::Granted,
         token: "granted: user".into(),
         request: "GET /data".into(),
@@ -26,6 +26,8 @@ fn row(name: &str, family: &str, outcome: Outcome) -> Row {
         ),
         body: Some("Data from backend!".into()),
         elapsed_ms: Some(4),
+        explained: None,
+        difference: None,
         outcome,
         rerun: rerun(StageName::Kind, Profile::Full, name),
     }
@@ -54,7 +56,7 @@ fn run() -> Run {
         )
     };
     let skipped = Row {
-        caller: Caller::Outsider,
+        caller: Some(Caller::Outsider),
         request_id: None,
         want: "refused mtls".into(),
         got: "-".into(),
@@ -204,6 +206,37 @@ fn command_to_ask_again_survives_the_shell() {
         rerun(StageName::Local, Profile::Stock, "user's token"),
         r"cargo mesh verify --stage local --profile stock --filter 'user'\''s token'"
     );
+}
+
+#[test]
+fn difference_is_shown_with_its_lines_and_cut_where_it_is_long() {
+    let mut run = run();
+    let mut check = Row::check(
+        "model of backend equals its sidecar",
+        "model",
+        StageName::Kind,
+        Profile::Full,
+        ["filters of its sidecar", "equal", "different"],
+        Outcome::of(vec![Mismatch::new("filters", "the model's", "others")]),
+    );
+    check.difference = Some(format!(
+        "--- model\n+++ sidecar\n{}",
+        "-  any: true\n".repeat(50)
+    ));
+    run.rows = vec![check];
+    for text in [
+        table::render(&run, false),
+        markdown::render(&run),
+        junit::render(&run).unwrap(),
+    ] {
+        assert!(text.contains("+++ sidecar\n"), "{text}");
+        assert!(
+            text.contains("12 lines more, in the evidence folder"),
+            "{text}"
+        );
+        assert!(!text.contains(" from "), "no request, so no caller: {text}");
+    }
+    assert_eq!(json::render(&run).unwrap().matches("any: true").count(), 50);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use futures::{StreamExt, future};
 use kube::core::DynamicObject;
+use policy::Workload;
 use token_client::batch;
 use tokio::task::JoinSet;
 
@@ -18,6 +19,7 @@ use crate::evidence::Evidence;
 use crate::manifest::load_kustomization;
 use crate::poll::{Poll, Step, Timeouts};
 use crate::secrets::{REALM_SECRET, RealmSecrets};
+use crate::sidecar::Sidecar;
 use crate::trouble::Trouble;
 use crate::versions::versions;
 use crate::workspace;
@@ -28,13 +30,18 @@ const DEMO: &str = "demo";
 pub const OUR_NAMESPACES: [&str; 2] = [DEMO, KEYCLOAK];
 /// The workloads whose sidecar's access log is evidence.
 const OBSERVED: [&str; 2] = ["backend", "frontend"];
-/// The workloads that requests leave from; each is `caller-NAME` in the cluster.
+/// The workloads that requests leave from.
 const CALLERS: [Caller; 4] = [
     Caller::TokenClient,
     Caller::Frontend,
     Caller::Intruder,
     Caller::Outsider,
 ];
+
+/// A caller's name in the cluster.
+fn caller_app(caller: Caller) -> String {
+    format!("caller-{caller}")
+}
 
 /// The objects of one folder of manifests.
 pub fn manifests(folder: &str) -> Result<Vec<DynamicObject>> {
@@ -82,7 +89,7 @@ pub async fn apply_apps(cluster: &Cluster) -> Result<()> {
 
 /// Waits until Keycloak, the services and the callers are there.
 pub async fn wait_for_workloads(cluster: &Cluster, timeouts: &Timeouts) -> Result<()> {
-    let callers = CALLERS.map(|name| format!("caller-{name}"));
+    let callers = CALLERS.map(caller_app);
     let names = OBSERVED
         .into_iter()
         .chain(callers.iter().map(String::as_str));
@@ -117,7 +124,7 @@ impl KubernetesStage {
     /// the access logs.
     pub async fn open(name: StageName, cluster: Cluster) -> Result<Self> {
         let open_callers = CALLERS.map(async |caller| {
-            let pod = cluster.pod(DEMO, &format!("caller-{caller}")).await?;
+            let pod = cluster.pod(DEMO, &caller_app(caller)).await?;
             let line = cluster.open_caller(DEMO, &pod).await?;
             let address = cluster.pod_address(DEMO, &pod).await?;
             anyhow::Ok((caller, (tokio::sync::Mutex::new(line), address)))
@@ -240,6 +247,29 @@ impl Stage for KubernetesStage {
     fn address_of(&self, caller: Caller) -> Result<IpAddr> {
         let (_, address) = self.callers.get(&caller).context("no such caller")?;
         Ok(*address)
+    }
+
+    fn comparable(&self) -> Vec<String> {
+        let with_sidecar = CALLERS
+            .into_iter()
+            .filter(|caller| *caller != Caller::Outsider);
+        let callers = with_sidecar.map(caller_app);
+        OBSERVED
+            .map(str::to_owned)
+            .into_iter()
+            .chain(callers)
+            .collect()
+    }
+
+    async fn sidecar(&self, workload: &str) -> Result<Sidecar> {
+        let pod = self.cluster.pod(DEMO, workload).await?;
+        let labels = self.cluster.pod_labels(DEMO, &pod).await?;
+        let workload = Workload {
+            namespace: DEMO.to_owned(),
+            labels,
+        };
+        let config = self.cluster.proxy_config(DEMO, &pod).await?;
+        Sidecar::read(workload, &config).with_context(|| format!("the sidecar of {pod}"))
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use token_client::batch;
 
 use crate::case::{Caller, Profile, StageName};
 use crate::evidence::Evidence;
 use crate::secrets::RealmSecrets;
+use crate::sidecar::Sidecar;
 
 /// A mesh that stands and can be asked.
 ///
@@ -48,6 +49,17 @@ pub trait Stage {
     /// The address a caller's requests come from: how a refused connection,
     /// which has no request id, is known.
     fn address_of(&self, caller: Caller) -> Result<IpAddr>;
+
+    /// The workloads whose proxies' configuration can be compared with the
+    /// model; none where it is made from the model in the first place.
+    fn comparable(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What the proxy of one of them is configured with.
+    async fn sidecar(&self, workload: &str) -> Result<Sidecar> {
+        bail!("the proxy of {workload} cannot be looked into")
+    }
 
     /// Writes what helps to understand a failure into a folder, redacted.
     async fn dump(&self, folder: &Path) -> Result<()>;

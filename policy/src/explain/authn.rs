@@ -159,7 +159,7 @@ impl<'a> Chain<'a> {
         const LONGEST: usize = 256;
         let host = self.request.host.as_ref()?;
         let path = self.request.path.as_ref()?;
-        let path = hide_tokens(&path[..path.len().min(LONGEST)], rules);
+        let path = hide_tokens(&path[..path.floor_char_boundary(LONGEST)], rules);
         let scheme = &self.request.scheme;
         Some(format!(
             "Bearer realm=\"{scheme}://{host}{path}\", error=\"invalid_token\""

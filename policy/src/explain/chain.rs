@@ -211,7 +211,8 @@ impl<'a> Chain<'a> {
             status: None,
             body: None,
             www_authenticate: None,
-            response_code_details: None,
+            // No HTTP was spoken; the listener has no filter chain for plain text.
+            response_code_details: (mode == "STRICT").then(|| "filter_chain_not_found".to_owned()),
             filter: CONNECTION.to_owned(),
             policy: mtls.from.clone(),
             reason: format!("the connection is closed: {refused}"),
@@ -658,10 +659,13 @@ const JOINED_HEADERS: [&str; 22] = [
     "x-request-id",
 ];
 
+/// Names in lower case, blanks around values gone (RFC 9110 §5.5), repeated
+/// headers joined.
 fn merge_headers(request: &mut Request) {
     let mut merged: Vec<(String, String)> = Vec::with_capacity(request.headers.len());
     for (name, value) in std::mem::take(&mut request.headers) {
         let name = name.to_ascii_lowercase();
+        let value = value.trim_matches([' ', '\t']).to_owned();
         let earlier = merged.iter_mut().find(|(had, _)| *had == name);
         match earlier {
             Some((_, had)) if JOINED_HEADERS.contains(&name.as_str()) => {

@@ -1,0 +1,162 @@
+use policy::{KeySets, Manifests, Mesh};
+
+use super::*;
+
+const POLICY: &str = include_str!("sample/policy.yaml");
+const CONFIG_DUMP: &str = include_str!("sample/config-dump.json");
+
+fn workload() -> Workload {
+    Workload::app("demo", "caller-intruder")
+}
+
+fn recorded() -> Value {
+    serde_json::from_str(CONFIG_DUMP).unwrap()
+}
+
+/// The chains of the recorded listener.
+fn chains(dump: &mut Value) -> &mut Vec<Value> {
+    dump.pointer_mut("/configs/1/dynamic_listeners/0/active_state/listener/filter_chains")
+        .and_then(Value::as_array_mut)
+        .unwrap()
+}
+
+/// The HTTP filters of the recorded sidecar.
+fn http_filters_of(dump: &mut Value) -> &mut Vec<Value> {
+    chains(dump)[1]
+        .pointer_mut("/filters/0/typed_config/http_filters")
+        .and_then(Value::as_array_mut)
+        .unwrap()
+}
+
+fn difference(dump: &Value, policy: &str) -> Option<String> {
+    let model = Model {
+        mesh: Mesh::default(),
+        manifests: Manifests::parse("policy.yaml", policy).unwrap(),
+        keys: KeySets::new(),
+    };
+    let sidecar = Sidecar::read(workload(), &dump.to_string()).unwrap();
+    sidecar.difference(&model).unwrap()
+}
+
+#[test]
+fn recorded_sidecar_equals_the_model_of_its_policies() {
+    assert_eq!(difference(&recorded(), POLICY), None);
+}
+
+#[test]
+fn tcp_and_http_are_both_compared() {
+    let sidecar = Sidecar::read(workload(), CONFIG_DUMP).unwrap();
+    let compared: Vec<_> = sidecar
+        .chains
+        .iter()
+        .map(|chain| (chain.name.as_str(), chain.is_http, chain.filters.len()))
+        .collect();
+    assert_eq!(
+        compared,
+        [
+            ("virtualInbound-catchall-http tls", true, 3),
+            ("virtualInbound tls", false, 1)
+        ]
+    );
+}
+
+#[test]
+fn key_sets_are_compared_as_json() {
+    let policy = POLICY.replace(
+        r#"{"keys": [{"kty": "oct", "kid": "a_b", "#,
+        r#"{"keys":[{"kid":"a_b","kty":"oct","#,
+    );
+    assert_ne!(policy, POLICY);
+    assert_eq!(difference(&recorded(), &policy), None);
+    let other = POLICY.replace("a_b", "aB");
+    let text = difference(&recorded(), &other).unwrap();
+    assert!(
+        text.contains("kid: a_b") && text.contains("kid: aB"),
+        "{text}"
+    );
+}
+
+#[test]
+fn rule_that_only_the_sidecar_has_is_shown() {
+    let fewer = POLICY.replace("values: [reader]", "values: [writer]");
+    let text = difference(&recorded(), &fewer).unwrap();
+    assert!(
+        text.starts_with("# virtualInbound-catchall-http tls\n--- model\n+++ sidecar\n"),
+        "{text}"
+    );
+    let changed: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with(['+', '-']) && line.contains("exact"))
+        .map(|line| line.replace([' ', '-'], ""))
+        .collect();
+    assert_eq!(
+        changed,
+        [
+            "exact:writer",
+            "+exact:reader",
+            "exact:writer",
+            "+exact:reader"
+        ]
+    );
+}
+
+#[test]
+fn what_several_chains_have_in_common_is_shown_once() {
+    let mut dump = recorded();
+    let mut twin = chains(&mut dump)[1].clone();
+    twin["name"] = json!("0.0.0.0_8080");
+    twin["filter_chain_match"]["destination_port"] = json!(8080);
+    chains(&mut dump).push(twin);
+    let text = difference(&dump, &POLICY.replace("reader", "writer")).unwrap();
+    assert!(
+        text.starts_with("# virtualInbound-catchall-http tls, 0.0.0.0_8080 tls\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("+++").count(), 1);
+}
+
+#[test]
+fn filter_of_envoy_that_no_manifest_asks_for_is_shown() {
+    let mut dump = recorded();
+    http_filters_of(&mut dump).insert(
+        0,
+        json!({"name": "guard", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+            "failure_mode_allow": true,
+        }}),
+    );
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(
+        text.contains("guard") && text.contains("failureModeAllow"),
+        "{text}"
+    );
+}
+
+#[test]
+fn filters_of_istios_own_are_not_compared() {
+    let mut dump = recorded();
+    http_filters_of(&mut dump).push(json!({"name": "istio.stats", "typed_config": {
+        "@type": "type.googleapis.com/stats.PluginConfig",
+    }}));
+    assert_eq!(difference(&dump, POLICY), None);
+}
+
+#[test]
+fn sidecar_without_an_http_chain_equals_nothing() {
+    let mut dump = recorded();
+    chains(&mut dump).remove(1);
+    let error = Sidecar::read(workload(), &dump.to_string()).unwrap_err();
+    assert!(
+        error.to_string().contains("no inbound HTTP filter chain"),
+        "{error}"
+    );
+}
+
+#[test]
+fn fields_are_renamed_and_keys_of_maps_are_not() {
+    let config = json!({"shadow_rules": {"policies": {"a_b": {"and_rules": {}}}}});
+    assert_eq!(
+        normal(config, Fields::Message),
+        json!({"shadowRules": {"policies": {"a_b": {"andRules": {}}}}})
+    );
+}
