@@ -1,7 +1,7 @@
 //! One token, kept for as long as it is good.
 //!
-//! The token lies behind an atomic pointer; a fresh read loads that and two
-//! clocks. Everything else (is a flight under way, may the next one start) is
+//! The token lies behind an atomic pointer; a fresh read loads that and a clock.
+//! Everything else (is a flight under way, may the next one start) is
 //! decided under one short mutex that is never held across an await. A
 //! *flight*, one attempt to obtain a token, is a task of its own that belongs
 //! to the cache: callers come and go, it goes on.
@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    Clock, Counters, Policy, SourceError, SystemClock, Token, TokenError, TokenResponse,
-    TokenSource,
+    Clock, Counters, Policy, SourceError, SystemClock, Token, TokenError, TokenReader,
+    TokenResponse, TokenSource,
     counters::{Tally, count},
     source::DynSource,
     token::{Both, Issued, State},
@@ -73,13 +73,14 @@ struct Control {
     not_before: Option<Instant>,
 }
 
-#[derive(Clone)]
 struct Flight {
     number: u64,
     lost_at: Instant,
-    ending: watch::Receiver<Option<Result<(), TokenError>>>,
+    ending: Ending,
     task: AbortHandle,
 }
+
+type Ending = watch::Receiver<Option<Result<(), TokenError>>>;
 
 impl Flight {
     /// The channel closes without an ending if the task is dropped before its
@@ -93,7 +94,7 @@ impl Flight {
 enum Plan {
     Use(Token),
     Fail(TokenError),
-    Wait(Flight),
+    Wait { ending: Ending, lost_at: Instant },
 }
 
 impl TokenCache {
@@ -137,11 +138,14 @@ impl TokenCache {
             match core.plan(&mut waited) {
                 Plan::Use(token) => return Ok(token),
                 Plan::Fail(error) => return Err(error),
-                Plan::Wait(mut flight) => {
-                    let ended = flight.ending.wait_for(Option::is_some);
+                Plan::Wait {
+                    mut ending,
+                    lost_at,
+                } => {
+                    let ended = ending.wait_for(Option::is_some);
                     // A flight that was lost, or came to nothing, leaves it to
                     // the next plan; so does a success.
-                    if let Ok(Ok(ending)) = timeout_at(flight.lost_at, ended).await
+                    if let Ok(Ok(ending)) = timeout_at(lost_at, ended).await
                         && let Some(Err(error)) = &*ending
                     {
                         return Err(error.clone());
@@ -149,6 +153,20 @@ impl TokenCache {
                 }
             }
         }
+    }
+
+    /// A view of this cache for one task that reads it over and over.
+    pub fn reader(&self) -> TokenReader {
+        TokenReader::new(self.clone())
+    }
+
+    /// Where the current token is.
+    pub(crate) fn slot(&self) -> &ArcSwapOption<Issued> {
+        &self.owner.core.current
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.owner.core.clock
     }
 
     /// Drops `token` if it is the very one in the cache, as after a 401. A late
@@ -189,34 +207,32 @@ impl Drop for Owner {
 
 impl Core {
     fn now(&self) -> Both {
-        Both {
-            mono: self.clock.now(),
-            wall: self.clock.wall(),
-        }
+        Both::now(&*self.clock)
     }
 
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     fn fresh(&self) -> Option<Token> {
         let token = Token::new(self.current.load())?;
-        matches!(token.issued().state(self.now()), State::Fresh).then_some(token)
+        token.issued().is_fresh(&*self.clock).then_some(token)
     }
 
     fn plan(self: &Arc<Self>, waited: &mut bool) -> Plan {
         let mut control = self.control();
         let now = self.now();
-        let flight = control
+        let under_way = control
             .flight
-            .clone()
-            .filter(|flight| flight.is_under_way(now.mono));
+            .as_ref()
+            .is_some_and(|flight| flight.is_under_way(now.mono));
         let early = control.not_before.is_some_and(|moment| now.mono < moment);
         if let Some(token) = Token::new(self.current.load()) {
             match token.issued().state(now) {
                 State::Fresh => return Plan::Use(token),
                 State::Stale => {
-                    if flight.is_none() && !early {
+                    if !under_way && !early {
                         self.start(&mut control, now.mono);
                     }
                     count(&self.tally.served_stale);
@@ -225,7 +241,7 @@ impl Core {
                 State::Expired => {}
             }
         }
-        if flight.is_none()
+        if !under_way
             && let Some(failure) = &control.failure
             && now.mono < failure.retry_at()
         {
@@ -235,12 +251,20 @@ impl Core {
         if !std::mem::replace(waited, true) {
             count(&self.tally.waited);
         }
-        Plan::Wait(flight.unwrap_or_else(|| self.start(&mut control, now.mono)))
+        if !under_way {
+            self.start(&mut control, now.mono);
+        }
+        let flight = control.flight.as_ref();
+        let flight = flight.expect("must be there: if not before, then now");
+        Plan::Wait {
+            ending: flight.ending.clone(),
+            lost_at: flight.lost_at,
+        }
     }
 
     /// Starts a flight, or schedules it where the floor is not yet reached. A
     /// flight that was lost is replaced.
-    fn start(self: &Arc<Self>, control: &mut Control, now: Instant) -> Flight {
+    fn start(self: &Arc<Self>, control: &mut Control, now: Instant) {
         if let Some(lost) = control.flight.take() {
             lost.task.abort();
         }
@@ -251,15 +275,12 @@ impl Core {
         let (end, ending) = watch::channel(None);
         let task = tokio::spawn(self.clone().fly(number, start_at, end)).abort_handle();
         let lost_at = start_at + self.policy.fetch_timeout + GRACE;
-        control
-            .flight
-            .insert(Flight {
-                number,
-                lost_at,
-                ending,
-                task,
-            })
-            .clone()
+        control.flight = Some(Flight {
+            number,
+            lost_at,
+            ending,
+            task,
+        });
     }
 
     async fn fly(
@@ -272,7 +293,10 @@ impl Core {
             core: &self,
             number,
         };
-        sleep_until(start_at).await;
+        // Even a sleep that is over takes until the timer's next millisecond.
+        if self.clock.now() < start_at {
+            sleep_until(start_at).await;
+        }
         let Some(requested) = self.depart(number) else {
             return;
         };

@@ -1,6 +1,6 @@
 //! Two clocks, because neither tells a token's age alone.
 
-use std::time::SystemTime;
+use std::{num::NonZeroU64, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -15,6 +15,12 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Instant;
     /// The wall clock.
     fn wall(&self) -> SystemTime;
+    /// A number that changes whenever one of the two clocks shows another time,
+    /// if that is cheaper to tell than the time itself. A cache looks at the
+    /// clocks again only when it has changed.
+    fn tick(&self) -> Option<NonZeroU64> {
+        None
+    }
 }
 
 /// The machine's clocks.
@@ -55,6 +61,14 @@ impl Clock for SystemClock {
 
     fn wall(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + coarse(rustix::time::ClockId::RealtimeCoarse)
+    }
+
+    /// The kernel moves both coarse clocks at once, by the timer tick; a step of
+    /// the wall clock in between shows at the next one.
+    fn tick(&self) -> Option<NonZeroU64> {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        let nanoseconds = time.tv_sec.wrapping_mul(1_000_000_000) + time.tv_nsec;
+        NonZeroU64::new(nanoseconds.cast_unsigned())
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +15,7 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use tokio::time::Instant;
 
-use crate::{Policy, TokenResponse};
+use crate::{Clock, Policy, TokenResponse};
 
 /// An access token that was alive when the cache gave it out.
 ///
@@ -30,6 +34,8 @@ pub(crate) struct Issued {
     lifetime: Duration,
     fresh_until: Both,
     usable_until: Both,
+    /// The last tick at which it was found to be fresh, or 0.
+    fresh_at: AtomicU64,
 }
 
 /// The same moment on the monotonic and on the wall clock.
@@ -58,7 +64,23 @@ impl Issued {
             lifetime,
             fresh_until: requested + policy.fresh_for(lifetime),
             usable_until: requested + lifetime,
+            fresh_at: AtomicU64::new(0),
         }
+    }
+
+    /// Whether it is fresh now. Looks closely once a tick: until the next one,
+    /// no clock moves.
+    #[inline]
+    pub(crate) fn is_fresh(&self, clock: &dyn Clock) -> bool {
+        let tick = clock.tick().map_or(0, NonZeroU64::get);
+        if tick != 0 && tick == self.fresh_at.load(Relaxed) {
+            return true;
+        }
+        let fresh = matches!(self.state(Both::now(clock)), State::Fresh);
+        if fresh {
+            self.fresh_at.store(tick, Relaxed);
+        }
+        fresh
     }
 
     pub(crate) fn state(&self, now: Both) -> State {
@@ -73,6 +95,13 @@ impl Issued {
 }
 
 impl Both {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self {
+            mono: clock.now(),
+            wall: clock.wall(),
+        }
+    }
+
     /// By both clocks: a token ends when either says so.
     fn is_before(self, end: Self) -> bool {
         self.mono < end.mono && self.wall < end.wall
@@ -92,15 +121,23 @@ impl std::ops::Add<Duration> for Both {
 
 impl Token {
     /// `None` if there is none behind the guard.
+    #[inline]
     pub(crate) fn new(guard: Guard<Option<Arc<Issued>>>) -> Option<Self> {
         guard.is_some().then_some(Self(guard))
     }
 
+    /// The same without a guard: to be kept.
+    pub(crate) fn kept(self) -> Self {
+        Self(Guard::from_inner(Guard::into_inner(self.0)))
+    }
+
+    #[inline]
     pub(crate) fn issued(&self) -> &Arc<Issued> {
         self.0.as_ref().expect("must be there: `new` saw to it")
     }
 
     /// The token itself, to put it on a request.
+    #[inline]
     pub fn expose(&self) -> &str {
         self.issued().access_token.expose_secret()
     }

@@ -613,6 +613,57 @@ async fn wall_clock_step_back_prolongs_no_token() {
     assert!(!cache.get().await.unwrap().is_same(&first));
 }
 
+/// The machine's own clocks tell only once a tick whether they have moved.
+#[tokio::test]
+async fn token_on_the_machines_clocks_turns_stale_and_ends() {
+    let source = Fake::always(Step::Grant(1));
+    source.take(Duration::ZERO);
+    let cache = TokenCache::new(source.clone(), Policy::default());
+    let first = cache.get().await.unwrap();
+    let started = std::time::Instant::now();
+    assert!(cache.get().await.unwrap().is_same(&first));
+    let mut stale = None;
+    let second = loop {
+        let token = cache.get().await.unwrap();
+        if !token.is_same(&first) {
+            break token;
+        }
+        if cache.counters().served_stale > 0 {
+            stale.get_or_insert_with(|| started.elapsed());
+        }
+        tokio::task::yield_now().await;
+    };
+    let tick = Duration::from_millis(20);
+    assert!(stale.expect("must turn stale first") + tick >= Duration::from_millis(500));
+    assert!(second.expires_at() > first.expires_at());
+    assert_eq!(source.fetches(), 2);
+}
+
+// === A reader ===
+
+#[tokio::test(start_paused = true)]
+async fn reader_gives_what_the_cache_gives() {
+    let source = Fake::always(Step::Grant(60));
+    let cache = cache(&source);
+    let mut reader = cache.reader();
+    let first = reader.get().await.unwrap().clone();
+    assert!(cache.get().await.unwrap().is_same(&first));
+    assert!(reader.get().await.unwrap().is_same(&first));
+
+    cache.invalidate(&first);
+    let second = reader.get().await.unwrap().clone();
+    assert!(!second.is_same(&first), "an invalidated token is not lent");
+
+    advance(seconds(40)).await;
+    assert!(reader.get().await.unwrap().is_same(&second), "stale: lent");
+    settle().await;
+    assert!(!reader.get().await.unwrap().is_same(&second), "replaced");
+
+    source.turn(Step::Fail);
+    advance(seconds(61)).await;
+    reader.get().await.unwrap_err();
+}
+
 // === Secrecy ===
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! How much heap a cache with one token takes, the token's text aside.
 
-use token_client_bench::{Aliri, Ours, Peer, PlainMutex, ReadWriteLock, text};
+use token_client_bench::{Aliri, Azure, Ours, Peer, PlainMutex, text};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -11,7 +11,7 @@ async fn measure<P: Peer>(name: &str, mut cold: impl AsyncFnMut() -> P) {
     let before = dhat::HeapStats::get().curr_bytes;
     let mut caches = Vec::with_capacity(CACHES);
     for _ in 0..CACHES {
-        let cache = cold().await;
+        let mut cache = cold().await;
         cache.read().await;
         caches.push(cache);
     }
@@ -25,6 +25,6 @@ async fn main() {
     let _profiler = dhat::Profiler::builder().testing().build();
     measure("token-client", async || Ours::cold()).await;
     measure("aliri_tokens", Aliri::warm).await;
-    measure("rwlock", async || ReadWriteLock::default()).await;
+    measure("azure_identity", async || Azure::cold()).await;
     measure("mutex", async || PlainMutex::default()).await;
 }
