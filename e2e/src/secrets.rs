@@ -1,5 +1,5 @@
-//! The secrets of a mesh: made at set-up, kept in the cluster, never on disk
-//! in the project.
+//! The secrets of a mesh: made at set-up, and kept in the cluster or, on the
+//! local stage, in a folder that only its owner can read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ use crate::workspace;
 
 /// The name of the Secret that fills the realm import, in namespace `keycloak`.
 pub const REALM_SECRET: &str = "realm-secrets";
+const ADMIN_PASSWORD: &str = "KC_BOOTSTRAP_ADMIN_PASSWORD";
 const KEYCLOAK_NAMESPACE: &str = "keycloak";
 
 /// The value of every `${NAME}` in the realm import.
@@ -52,6 +53,13 @@ impl RealmSecrets {
             })
             .collect::<Result<_>>()?;
         Ok(Self(secrets))
+    }
+
+    /// The same with an administrator who was there before.
+    #[must_use]
+    pub fn with_admin_password(mut self, password: SecretString) -> Self {
+        self.0.insert(ADMIN_PASSWORD.to_owned(), password);
+        self
     }
 
     /// The value of one name.
@@ -106,7 +114,7 @@ fn secret<'a>(
 /// The `${NAMES}` of every realm in the import, and the administrator's password.
 fn names_in_realm_import() -> Result<BTreeSet<String>> {
     let path = workspace::path("manifests/keycloak/realms.yaml");
-    let mut names = BTreeSet::from(["KC_BOOTSTRAP_ADMIN_PASSWORD".to_owned()]);
+    let mut names = BTreeSet::from([ADMIN_PASSWORD.to_owned()]);
     for object in manifest::load_file(&path)? {
         let data = object.data.get("data").and_then(|data| data.as_object());
         for text in data
@@ -126,7 +134,8 @@ fn names_in_realm_import() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-fn password() -> Result<SecretString> {
+/// 192 random bits in base64url.
+pub fn password() -> Result<SecretString> {
     let mut bytes = [0; 24];
     rand::fill(&mut bytes).context("no random numbers to be had")?;
     Ok(URL_SAFE_NO_PAD.encode(bytes).into())

@@ -43,6 +43,7 @@ pub struct Tool {
     program: String,
     command: Command,
     stdin: Option<Vec<u8>>,
+    stderr_is_output: bool,
 }
 
 impl Tool {
@@ -60,6 +61,7 @@ impl Tool {
             program: program.to_owned(),
             command,
             stdin: None,
+            stderr_is_output: false,
         }
     }
 
@@ -99,6 +101,14 @@ impl Tool {
         self
     }
 
+    /// Takes its standard error for output, as `2>&1` does for a program that
+    /// says everything there.
+    #[must_use]
+    pub fn stderr_as_output(mut self) -> Self {
+        self.stderr_is_output = true;
+        self
+    }
+
     /// Runs it to its end and returns what it wrote to standard output.
     pub async fn run(mut self) -> Result<String, ToolError> {
         let std = self.command.as_std();
@@ -118,7 +128,10 @@ impl Tool {
             let _ = pipe.write_all(&bytes).await;
         }
         let output = child.wait_with_output().await.map_err(start)?;
-        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        if self.stderr_is_output {
+            stdout += &String::from_utf8_lossy(&output.stderr);
+        }
         if output.status.success() {
             return Ok(stdout);
         }
@@ -166,7 +179,8 @@ pub fn hint(program: &str) -> String {
     }
 }
 
-fn tail(text: &str, lines: usize) -> String {
+/// The last lines of a text.
+pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

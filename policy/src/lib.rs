@@ -84,6 +84,6 @@ pub use parse::{
     Diagnostic, InvalidManifests, Manifests, Meta, Other, Pods, Resource, Service, ServicePort,
 };
 pub use request::{Claims, Identity, Peer, Request, Token};
-pub use select::{Mesh, PathNormalization, Workload};
+pub use select::{Mesh, Mtls, PathNormalization, Workload};
 pub use source::{Location, Origin};
 pub use translate::{Filter, KeySets, TranslateError, Translation, http_filters, tcp_filters};

@@ -78,18 +78,20 @@ pub(crate) struct Effective<'a> {
     pub(crate) mtls: Mtls,
 }
 
-/// The mTLS modes of a workload's ports.
+/// The mTLS modes of a workload's ports, from its PeerAuthentications.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Mtls {
-    pub(crate) mode: MtlsMode,
-    pub(crate) ports: BTreeMap<u32, MtlsMode>,
-    /// Name of the resource that said so.
-    pub(crate) from: Option<String>,
+pub struct Mtls {
+    /// Of every port that is not named below.
+    pub mode: MtlsMode,
+    /// Of single ports of the pod.
+    pub ports: BTreeMap<u32, MtlsMode>,
+    /// `NAMESPACE/NAME` of the resource that said so.
+    pub from: Option<String>,
 }
 
 impl Mtls {
     /// The mode of a port; `None` if it depends on which port it is.
-    pub(crate) fn of(&self, port: Option<u16>) -> Option<MtlsMode> {
+    pub fn of(&self, port: Option<u16>) -> Option<MtlsMode> {
         match port {
             Some(port) => Some(
                 self.ports
@@ -151,14 +153,15 @@ impl Mesh {
                 )
             }),
             extensions,
-            mtls: self.mtls(&manifests.peer_authentications, workload),
+            mtls: self.mtls(manifests, workload),
         }
     }
 
-    /// The narrowest setting wins; within one scope, the oldest resource.
-    fn mtls(&self, all: &[Resource<PeerAuthentication>], workload: &Workload) -> Mtls {
+    /// What kind of connection a workload accepts: the narrowest setting wins;
+    /// within one scope, the oldest resource.
+    pub fn mtls(&self, manifests: &Manifests, workload: &Workload) -> Mtls {
         let sorted = pick(
-            all,
+            &manifests.peer_authentications,
             [&workload.namespace, &self.root_namespace],
             |resource| is_subset(resource.spec.selector.as_ref(), &workload.labels),
         );

@@ -17,7 +17,7 @@ use crate::case::{Caller, Profile, StageName};
 use crate::cluster::{self, Cluster};
 use crate::evidence::Evidence;
 use crate::manifest::load_kustomization;
-use crate::poll::{Poll, Step, Timeouts};
+use crate::poll::Timeouts;
 use crate::secrets::{REALM_SECRET, RealmSecrets};
 use crate::sidecar::Sidecar;
 use crate::trouble::Trouble;
@@ -160,27 +160,6 @@ impl KubernetesStage {
     /// The cluster that the mesh runs in.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
-    }
-
-    /// Waits until Keycloak's discovery document answers from inside the mesh:
-    /// only then may the rules be applied, because istiod reads the keys once.
-    pub async fn wait_for_discovery(&self, timeouts: &Timeouts) -> Result<()> {
-        let issuer = crate::run::issuer("myrealm");
-        let url = format!("{issuer}/.well-known/openid-configuration");
-        Poll::new(format!("discovery at {url}"), timeouts.discovery)
-            .until(async || {
-                let request = batch::Request::get("discovery", &url);
-                let answers = self.ask(Caller::TokenClient, &[request]).await?;
-                let answer = answers.values().next().context("no answer")?;
-                Ok(match &answer.outcome {
-                    batch::Outcome::Response(response) if response.status == 200 => Step::Done(()),
-                    batch::Outcome::Response(response) => {
-                        Step::NotYet(format!("status {}", response.status))
-                    }
-                    batch::Outcome::Failure { error } => Step::NotYet(error.clone()),
-                })
-            })
-            .await
     }
 }
 

@@ -1,19 +1,25 @@
 //! Stages: places where the mesh really runs.
 
+mod any;
 pub mod kind;
 pub mod kubernetes;
+pub mod local;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use token_client::batch;
 
 use crate::case::{Caller, Profile, StageName};
 use crate::evidence::Evidence;
+use crate::poll::{Poll, Step, Timeouts};
+use crate::run::issuer;
 use crate::secrets::RealmSecrets;
 use crate::sidecar::Sidecar;
+
+pub use any::AnyStage;
 
 /// A mesh that stands and can be asked.
 ///
@@ -59,6 +65,27 @@ pub trait Stage {
     /// What the proxy of one of them is configured with.
     async fn sidecar(&self, workload: &str) -> Result<Sidecar> {
         bail!("the proxy of {workload} cannot be looked into")
+    }
+
+    /// Waits until Keycloak's discovery document answers from inside the mesh:
+    /// only then may the rules be applied, because istiod reads the keys once.
+    async fn wait_for_discovery(&self, timeouts: &Timeouts) -> Result<()> {
+        let issuer = issuer("myrealm");
+        let url = format!("{issuer}/.well-known/openid-configuration");
+        Poll::new(format!("discovery at {url}"), timeouts.discovery)
+            .until(async || {
+                let request = batch::Request::get("discovery", &url);
+                let answers = self.ask(Caller::TokenClient, &[request]).await?;
+                let answer = answers.values().next().context("no answer")?;
+                Ok(match &answer.outcome {
+                    batch::Outcome::Response(response) if response.status == 200 => Step::Done(()),
+                    batch::Outcome::Response(response) => {
+                        Step::NotYet(format!("status {}", response.status))
+                    }
+                    batch::Outcome::Failure { error } => Step::NotYet(error.clone()),
+                })
+            })
+            .await
     }
 
     /// Writes what helps to understand a failure into a folder, redacted.

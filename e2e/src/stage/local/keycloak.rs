@@ -1,0 +1,193 @@
+//! Keycloak as a process.
+//!
+//! Most of its start is work that comes out the same every time, so it is done
+//! once and kept: the build step, the database with its schema and the master
+//! realm, and the classes as the JVM has them in memory (AppCDS). Realms, keys
+//! and secrets are imported at each start.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use secrecy::{ExposeSecret, SecretString};
+use token_client::batch;
+
+use super::network::free_port;
+use super::process::Process;
+use crate::artifacts;
+use crate::doctor;
+use crate::poll::{Poll, Step};
+use crate::secrets;
+use crate::tool::Tool;
+use crate::trouble::Trouble;
+use crate::versions::versions;
+
+/// From the first start ever to the master realm's keys.
+const FIRST_START: Duration = Duration::from_mins(4);
+/// For a JVM that serves a handful of requests: what starts fastest.
+const JVM: &str = "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xlog:disable";
+
+/// A Keycloak that needs only realms.
+#[derive(Debug)]
+pub struct Prepared {
+    folder: PathBuf,
+}
+
+/// Fetches and prepares Keycloak, unless that is done.
+pub async fn prepare() -> Result<Prepared> {
+    // The kept classes are of one JVM.
+    let name = format!(
+        "keycloak-{}-java-{}",
+        versions().keycloak,
+        doctor::java().await?
+    );
+    let folder = artifacts::cached(&name, async |folder| {
+        let prepared = Prepared { folder };
+        artifacts::unpack_keycloak(&prepared.home()).await?;
+        prepared.build().await?;
+        prepared.start_once().await
+    })
+    .await?;
+    Ok(Prepared { folder })
+}
+
+impl Prepared {
+    fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    fn classes(&self) -> PathBuf {
+        self.folder.join("classes.jsa")
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.folder.join("admin-password")
+    }
+
+    /// The administrator of the kept master realm. It is made once on each
+    /// machine, and not with the secrets of a mesh.
+    pub fn admin_password(&self) -> Result<SecretString> {
+        let path = self.password_file();
+        let password = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(password.into())
+    }
+
+    async fn build(&self) -> Result<()> {
+        Tool::new(&self.home().join("bin/kc.sh").display().to_string())
+            .args(["build", "--db=dev-file"])
+            .run()
+            .await
+            .context("Keycloak's build step")?;
+        Ok(())
+    }
+
+    /// Leaves database and classes behind.
+    async fn start_once(&self) -> Result<()> {
+        let password = secrets::password()?;
+        write_secret(&self.password_file(), &password)?;
+        let address = free_port(Ipv4Addr::LOCALHOST.into(), 0)?;
+        let mut command = command(
+            &self.home(),
+            address,
+            &format!("-XX:ArchiveClassesAtExit='{}'", self.classes().display()),
+        );
+        command
+            .args(["start", "--optimized"])
+            .env("KC_HOSTNAME", format!("http://{address}"))
+            .env("KC_HTTP_ENABLED", "true")
+            .env("KC_BOOTSTRAP_ADMIN_USERNAME", "admin")
+            .env("KC_BOOTSTRAP_ADMIN_PASSWORD", password.expose_secret());
+        let process = Process::spawn("Keycloak", command, &self.folder.join("first-start.log"))?;
+        let started = wait_for_master_realm(&process, address).await;
+        process.end().await?;
+        started
+    }
+
+    /// Starts a Keycloak of its own for a stage: `root` stands for the root of
+    /// its container, with the realms to import in it.
+    pub fn start(
+        &self,
+        root: &Path,
+        address: SocketAddr,
+        args: &[String],
+        env: impl IntoIterator<Item = (String, String)>,
+        log: &Path,
+    ) -> Result<Process> {
+        let home = root.join("opt/keycloak");
+        fs::create_dir_all(home.join("bin"))?;
+        fs::create_dir_all(home.join("data/h2"))?;
+        // Its home is where its script lies.
+        fs::copy(self.home().join("bin/kc.sh"), home.join("bin/kc.sh"))?;
+        for part in ["lib", "conf", "providers", "themes"] {
+            symlink(self.home().join(part), home.join(part))?;
+        }
+        let database = "data/h2/keycloakdb.mv.db";
+        fs::copy(self.home().join(database), home.join(database))?;
+        let classes = format!("-XX:SharedArchiveFile='{}'", self.classes().display());
+        let mut command = command(&home, address, &classes);
+        command.envs(env).args(args);
+        // After the manifest's: every pod has the same address there.
+        listen(&mut command, address);
+        Process::spawn("Keycloak", command, log)
+    }
+}
+
+fn command(home: &Path, address: SocketAddr, jvm: &str) -> Command {
+    let mut command = Command::new(home.join("bin/kc.sh"));
+    command
+        .env("JAVA_OPTS", format!("{JVM} {jvm}"))
+        // One node: no cluster to join.
+        .env("KC_CACHE", "local");
+    listen(&mut command, address);
+    command
+}
+
+fn listen(command: &mut Command, address: SocketAddr) {
+    command
+        .env("KC_HTTP_HOST", address.ip().to_string())
+        .env("KC_HTTP_PORT", address.port().to_string());
+}
+
+async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result<()> {
+    let url = format!("http://{address}/realms/master/protocol/openid-connect/certs");
+    let sender = batch::Sender::new();
+    Poll::new("Keycloak's first start", FIRST_START)
+        .until(async || {
+            if !process.is_alive() {
+                bail!(died(process));
+            }
+            let answer = sender.send(batch::Request::get("certs", &url)).await;
+            Ok(match (answer.response(), answer.error()) {
+                (Some(response), _) if response.status == 200 => Step::Done(()),
+                (Some(response), _) => Step::NotYet(format!("status {}", response.status)),
+                (None, error) => Step::NotYet(error.unwrap_or_default().to_owned()),
+            })
+        })
+        .await
+}
+
+/// What to say of a process that should be there.
+pub fn died(process: &Process) -> Trouble {
+    let words = process.last_words();
+    let cause = if words.contains("No space left on device") {
+        "make room on the disk"
+    } else {
+        "its last words say why; then: mesh down --stage local, and run it again"
+    };
+    Trouble::new(format!("{} has ended:\n{words}", process.name), cause)
+}
+
+/// Writes a file that only its owner can read.
+pub fn write_secret(path: &Path, secret: &SecretString) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = fs::OpenOptions::new();
+    file.write(true).create(true).truncate(true).mode(0o600);
+    file.open(path)
+        .and_then(|mut file| file.write_all(secret.expose_secret().as_bytes()))
+        .with_context(|| path.display().to_string())
+}
