@@ -84,6 +84,7 @@ pub enum Profile {
     Hash,
     Serialize,
     Deserialize,
+    clap::ValueEnum,
     strum::Display,
 )]
 #[serde(rename_all = "kebab-case")]
@@ -119,6 +120,9 @@ pub struct Case {
     pub request: Request,
     /// The name of the positive control: a negative row counts only beside it.
     pub control: Option<String>,
+    /// What the authorization rules want and the request has not: `paths`,
+    /// `request.auth.claims[email]`. The explanation must name it.
+    pub because: Option<String>,
     /// Stages that cannot run this row, with the reason.
     pub skip: BTreeMap<StageName, String>,
     /// Longest time from minting to the answer in which the row means
@@ -360,6 +364,26 @@ impl Cases {
             .collect())
     }
 
+    /// The case of this name, or the only one whose name has it as a part.
+    pub fn find(&self, name: &str) -> Result<&Case, NotOneCase> {
+        if let Some(exactly) = self.cases.iter().find(|case| case.name == name) {
+            return Ok(exactly);
+        }
+        let meant: Vec<_> = self
+            .cases
+            .iter()
+            .filter(|case| matches(name, &case.name))
+            .collect();
+        match meant[..] {
+            [only] => Ok(only),
+            [] => Err(NotOneCase::None(name.to_owned())),
+            _ => {
+                let names: Vec<_> = meant.iter().map(|case| case.name.as_str()).collect();
+                Err(NotOneCase::Several(name.to_owned(), names.join("` or `")))
+            }
+        }
+    }
+
     /// Every case, in the table's order.
     pub fn all(&self) -> &[Case] {
         &self.cases
@@ -382,6 +406,17 @@ pub fn matches(filter: &str, text: &str) -> bool {
     } else {
         text.to_lowercase().contains(&filter.to_lowercase())
     }
+}
+
+/// A name that does not say which case is meant.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOneCase {
+    /// No case has it.
+    #[error("no case is called `{0}`; `mesh verify` lists them")]
+    None(String),
+    /// Several have it as a part.
+    #[error("`{0}` may mean `{1}`: give more of the case's name")]
+    Several(String, String),
 }
 
 /// No case matches any filter.

@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::case::{Profile, StageName};
 use crate::cluster::Cluster;
 use crate::doctor;
+use crate::explain::Explain;
 use crate::manifest;
-use crate::offline::{Explain, Translate};
 use crate::phases::Phases;
 use crate::poll::Timeouts;
 use crate::report::Run;
@@ -24,6 +24,7 @@ use crate::stage::kind::Kind;
 use crate::stage::kubernetes::{self, KubernetesStage};
 use crate::stage::local::Local;
 use crate::stage::{AnyStage, Stage};
+use crate::translate::Translate;
 use crate::watch;
 use crate::workspace;
 
@@ -97,7 +98,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
-    Explain(Explain),
+    Explain(Box<Explain>),
     Translate(Translate),
     /// Say what this machine lacks, each with the command that fixes it
     Doctor,
@@ -107,7 +108,7 @@ enum Command {
 
 /// Where the mesh runs.
 #[derive(Debug, Args)]
-struct Place {
+pub struct Place {
     /// Where the mesh runs: `kind` (a cluster of our own in Docker) or `local`
     /// (processes, without Docker); an existing cluster is meant by --context
     #[arg(long, value_parser = ["kind", "local"], default_value = "kind", conflicts_with = "context")]
@@ -131,8 +132,8 @@ enum Target {
 /// What to ask and how to report.
 #[derive(Debug, Args)]
 struct Ask {
-    /// Only cases whose name contains this, or matches it as a glob; their
-    /// positive controls come along
+    /// Only cases and checks whose name contains this, or matches it as a
+    /// glob; the cases' positive controls come along
     #[arg(long)]
     filter: Vec<String>,
     /// How to print the result on standard output
@@ -176,6 +177,9 @@ impl Cli {
                 watch,
             } => apply_once_or_watch(&place, profile, watch).await,
             Command::Down { place } => down(&place).await,
+            Command::Explain(question) if question.needs_stage() => {
+                interruptible(async { question.run_on(&question.place.open().await?).await }).await
+            }
             Command::Explain(question) => question.run(),
             Command::Translate(question) => question.run(),
             Command::Doctor => say_what_is_missing().await,

@@ -17,7 +17,7 @@ use crate::stage::Stage;
 use crate::workspace;
 
 /// Where every pod of `manifests/apps` listens.
-const PORT: u16 = 8080;
+pub const PORT: u16 = 8080;
 
 /// The rules in force, and the keys that tokens are verified with.
 #[derive(Debug, Clone)]
@@ -58,11 +58,23 @@ impl Model {
 
     /// What the sidecar of the workload that was asked does with a request.
     pub fn explain(&self, sent: Sent<'_>) -> Result<Explanation> {
+        let (host, _) = host_and_path(&sent.request.url)?;
+        self.explain_to(&workload_behind(host)?, PORT, sent)
+    }
+
+    /// The same for a request whose host does not say which workload gets it,
+    /// and on which port of the pod.
+    pub fn explain_to(
+        &self,
+        workload: &Workload,
+        port: u16,
+        sent: Sent<'_>,
+    ) -> Result<Explanation> {
         let (host, path) = host_and_path(&sent.request.url)?;
         let request = Request {
             host: Some(host.to_owned()),
             headers: sent.request.headers.clone(),
-            port: Some(PORT),
+            port: Some(port),
             peer: peer(sent.caller),
             source_ip: sent.source_ip,
             ..Request::new(&sent.request.method, path)
@@ -70,7 +82,7 @@ impl Model {
         Ok(explain(&Question {
             mesh: &self.mesh,
             manifests: &self.manifests,
-            workload: &workload_behind(host)?,
+            workload,
             keys: &self.keys,
             request: &request,
             // What there is of a token is in the request.
@@ -145,7 +157,7 @@ pub async fn fetch_keys(stage: &impl Stage, manifests: &Manifests) -> Result<Key
 }
 
 /// Host and path as they were sent: nothing may be tidied up on the way.
-fn host_and_path(url: &str) -> Result<(&str, &str)> {
+pub fn host_and_path(url: &str) -> Result<(&str, &str)> {
     let rest = url
         .strip_prefix("http://")
         .with_context(|| format!("`{url}` is no http URL"))?;
@@ -154,7 +166,7 @@ fn host_and_path(url: &str) -> Result<(&str, &str)> {
 }
 
 /// `SERVICE.NAMESPACE.svc…`: every service of ours is named as its pods' `app`.
-fn workload_behind(host: &str) -> Result<Workload> {
+pub fn workload_behind(host: &str) -> Result<Workload> {
     let mut labels = host.split('.');
     match (labels.next(), labels.next()) {
         (Some(service), Some(namespace)) => Ok(Workload::app(namespace, service)),

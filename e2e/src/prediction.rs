@@ -35,9 +35,10 @@ impl From<&Explanation> for Explained {
             ),
             None => ("-".to_owned(), None, depends_on(explanation)),
         };
-        let nearest = explanation.nearest.iter().flat_map(|near| &near.conditions);
         let last_step = explanation.steps.last().into_iter();
-        let checks = last_step.flat_map(|step| &step.checks).chain(nearest);
+        let checks = last_step
+            .flat_map(|step| &step.checks)
+            .chain(of_nearest_rules(explanation));
         Self {
             verdict: word(explanation.verdict).to_owned(),
             filter,
@@ -65,6 +66,12 @@ fn wanted(check: &Check) -> String {
 
 fn depends_on(explanation: &Explanation) -> String {
     format!("it depends on: {}", explanation.missing.join("; "))
+}
+
+/// What the rules that came nearest ask for.
+fn of_nearest_rules(explanation: &Explanation) -> impl Iterator<Item = &Check> {
+    let nearest = explanation.nearest.iter();
+    nearest.flat_map(|near| &near.conditions)
 }
 
 /// One thing that was predicted, beside what was seen of it.
@@ -191,6 +198,23 @@ pub fn judge(
             )
         })
         .collect()
+}
+
+/// Whether the explanation names what a refusal by rules is due to: neither the
+/// answer nor the log does, so nothing else would tell a wrong cause.
+pub fn judge_cause(explanation: &Explanation, because: &str) -> Option<Mismatch> {
+    let missed: Vec<_> = of_nearest_rules(explanation)
+        .filter(|check| check.passed == Passed::No)
+        .map(|check| check.what.as_str())
+        .collect();
+    (!missed.contains(&because)).then(|| {
+        let named = if missed.is_empty() {
+            "nothing".to_owned()
+        } else {
+            missed.join(", ")
+        };
+        Mismatch::new("explanation: because", because, named)
+    })
 }
 
 #[cfg(test)]
@@ -338,5 +362,18 @@ spec: {rules: [{to: [{operation: {paths: [/open]}}]}]}
         assert_eq!(short.verdict, "refused");
         assert_eq!(short.filter, "envoy.filters.http.rbac");
         assert_eq!(short.wanted, ["paths: `/open`"]);
+    }
+
+    #[test]
+    fn explanation_must_name_the_cause() {
+        let explanation = explained("/data", &Token::None);
+        assert_eq!(judge_cause(&explanation, "paths"), None);
+        let wrong = judge_cause(&explanation, "methods").unwrap();
+        assert_eq!(
+            (wrong.want.as_str(), wrong.got.as_str()),
+            ("methods", "paths")
+        );
+        let allowed = judge_cause(&explained("/open", &Token::None), "paths").unwrap();
+        assert_eq!(allowed.got, "nothing");
     }
 }

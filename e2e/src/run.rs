@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use futures::future;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -19,7 +19,7 @@ use crate::case::{Caller, Case, Cases, ExpectedAnswer, Prepared, Profile, grants
 use crate::comparison;
 use crate::evidence::{AccessRecord, DecidedBy, Evidence};
 use crate::grant::{Grant, Grants};
-use crate::model::{Model, Sent};
+use crate::model::{Model, Sent, host_and_path};
 use crate::phases::Phases;
 use crate::poll::{Poll, Step, TimedOut, Timeouts};
 use crate::prediction::{self, Explained};
@@ -173,6 +173,61 @@ pub async fn put_in_force(
         .await
 }
 
+/// Makes the tokens and the request of one case.
+pub async fn prepare(stage: &impl Stage, case: &Case, grants: &Grants) -> Result<Prepared> {
+    if let Some(reason) = case.skip.get(&stage.name()) {
+        bail!(
+            "case `{}` cannot be asked on stage {}: {reason}",
+            case.name,
+            stage.name()
+        );
+    }
+    let secrets = stage.secrets().await?;
+    let keyring = Keyring::new(secrets.get("MYREALM_PRIVATE_KEY")?)?;
+    let granted = obtain_grants(stage, &[case], grants, &secrets).await?;
+    let mint = Mint {
+        granted: &granted,
+        keyring: &keyring,
+    };
+    Ok(case.prepare(Profile::Full, &mint, Timestamp::now())?)
+}
+
+/// Sends one request and waits for what the proxy before the app says of it.
+pub async fn ask_one(
+    stage: &impl Stage,
+    caller: Caller,
+    request: &batch::Request,
+    timeouts: &Timeouts,
+) -> Result<(batch::Answer, Option<AccessRecord>)> {
+    let since = Timestamp::now();
+    let address = stage.address_of(caller)?;
+    let mut answers = stage.ask(caller, std::slice::from_ref(request)).await?;
+    let answer = answers
+        .remove(&request.id)
+        .context("a request without answer")?;
+    let (host, _) = host_and_path(&request.url)?;
+    let host = host.split(':').next().unwrap_or(host);
+    let waited = Poll::new("access-log record", timeouts.access_log)
+        .every(Duration::from_millis(50))
+        .until(async || {
+            let evidence = stage.evidence();
+            let records = match answer.response() {
+                Some(_) => evidence.of_request(&request.id, host),
+                None => evidence.of_refused_connections(address, since),
+            };
+            Ok(match records.first() {
+                Some(record) => Step::Done((*record).clone()),
+                None => Step::NotYet("none yet".to_owned()),
+            })
+        })
+        .await;
+    match waited {
+        Ok(record) => Ok((answer, Some(record))),
+        Err(error) if error.is::<TimedOut>() => Ok((answer, None)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Asks cases and judges them, in the order given; with a model, its
 /// explanations as well.
 async fn ask_table(
@@ -275,9 +330,11 @@ impl Answered<'_> {
             request: &self.prepared.request,
             at: record.map_or(self.prepared.minted_at, |record| record.start_time),
         })?;
-        for mismatch in prediction::judge(&explanation, &self.answer, record) {
-            outcome.add(mismatch);
-        }
+        let cause = self.case.because.as_ref();
+        prediction::judge(&explanation, &self.answer, record)
+            .into_iter()
+            .chain(cause.and_then(|cause| prediction::judge_cause(&explanation, cause)))
+            .for_each(|mismatch| outcome.add(mismatch));
         Ok((outcome, Some(Explained::from(&explanation))))
     }
 

@@ -59,6 +59,28 @@ fn workload_without_policy_is_allowed_with_exit_code_0() {
 }
 
 #[test]
+fn caller_says_whose_identity_the_request_has() {
+    let output = mesh(&["explain", "--no-token", "--caller", "outsider"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stdout(&output).contains("plain text, but only mTLS is accepted"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn replay_takes_no_identity_that_the_mesh_cannot_give() {
+    for identity in [&["--principal", "td/ns/a/sa/b"][..], &["--plaintext"]] {
+        let args = [&["explain", "--replay", "--no-token"], identity].concat();
+        let output = mesh(&args, "");
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
+}
+
+#[test]
 fn token_from_standard_input_is_not_echoed() {
     let token = "junk-that-is-nobody-s-business";
     let output = mesh(&["explain", "--token-file", "-"], token);

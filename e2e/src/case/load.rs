@@ -161,6 +161,7 @@ struct CaseYaml {
     expect: Option<Expected>,
     stock: Option<Expected>,
     control: Option<String>,
+    because: Option<String>,
     #[serde(default)]
     skip: BTreeMap<StageName, String>,
     answer_within: Option<SignedDuration>,
@@ -251,6 +252,7 @@ impl FamilyYaml {
                 other_token: yaml.other_token,
                 request: yaml.request,
                 control: yaml.control.or(control),
+                because: yaml.because,
                 skip: yaml.skip,
                 answer_within: yaml.answer_within,
                 expect,
@@ -293,6 +295,9 @@ impl Case {
         if uses("{other_token}") != self.other_token.is_some() {
             problems
                 .push("`other_token` and `{other_token}` in the request belong together".into());
+        }
+        if self.because.is_some() && self.expect.decided_by != DecidedBy::Authz {
+            problems.push("`because` is for refusals by authz; other filters say why".into());
         }
         if !self.request.path.starts_with('/') {
             problems.push(format!(

@@ -44,6 +44,15 @@ fn the_projects_own_table_loads() {
 }
 
 #[test]
+fn every_refusal_by_the_rules_says_what_was_missed() {
+    let cases = Cases::load(&project("cases"), &grants()).unwrap();
+    for case in cases.all() {
+        let by_rules = case.expected(Profile::Full).decided_by == DecidedBy::Authz;
+        assert_eq!(case.because.is_some(), by_rules, "{}", case.name);
+    }
+}
+
+#[test]
 fn every_grant_is_used_by_some_case() {
     let cases = Cases::load(&project("cases"), &grants()).unwrap();
     let grants = grants();
@@ -99,6 +108,17 @@ fn refused_connection_cannot_have_a_body() {
     assert_eq!(
         text,
         "10-some.yaml:7: a refused connection has neither headers nor a body"
+    );
+}
+
+#[test]
+fn cause_is_for_refusals_by_authz_only() {
+    let text = complaint(
+        "  - {name: a, token: none, because: paths, expect: {status: 401, decided_by: authn}}",
+    );
+    assert_eq!(
+        text,
+        "10-some.yaml:5: `because` is for refusals by authz; other filters say why"
     );
 }
 
@@ -222,6 +242,25 @@ fn case_with_expect_takes_neither_verdict_from_the_top() {
 fn positive_case_needs_no_control_and_takes_none() {
     let cases = load(TWO_PROFILES).unwrap();
     assert_eq!(by_name(&cases, "ok").control, None);
+}
+
+#[test]
+fn one_case_is_found_by_its_name_or_a_part_that_no_other_has() {
+    let cases = load(TWO_PROFILES).unwrap();
+    assert_eq!(cases.find("no token").unwrap().name, "no token");
+    assert_eq!(cases.find("jun").unwrap().name, "junk");
+    assert_eq!(
+        cases.find("ok").unwrap().name,
+        "ok",
+        "though `no token` has it too"
+    );
+    let text = cases.find("o").unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "`o` may mean `ok` or `no token`: give more of the case's name"
+    );
+    let text = cases.find("x").unwrap_err().to_string();
+    assert_eq!(text, "no case is called `x`; `mesh verify` lists them");
 }
 
 #[test]

@@ -14,7 +14,8 @@ use crate::verdict::Outcome;
 /// The widest line of the table, in columns.
 pub const WIDTH: u16 = 120;
 
-const STYLE: TableStyle =
+/// Columns side by side, a line under their heads.
+pub const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Renders the run for a terminal, with ANSI colours if asked.
