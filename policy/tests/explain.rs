@@ -105,6 +105,11 @@ fn a_call_without_a_sidecar_gets_no_answer() {
         (None, "connection")
     );
     assert_eq!(outcome.policy.as_deref(), Some("demo/strict"));
+    assert_eq!(
+        outcome.response_code_details.as_deref(),
+        Some("filter_chain_not_found"),
+        "as the listener logs it"
+    );
 }
 
 #[test]
