@@ -53,11 +53,8 @@ mod tests {
         fs::write(&file, "old").unwrap();
         let (calls, mut called) = mpsc::unbounded_channel();
         let watched = folder.path().to_owned();
-        let watch = tokio::spawn(async move {
-            each_change(&watched, async || {
-                let _ = calls.send(fs::read_to_string(&file).unwrap());
-            })
-            .await
+        let watch = each_change(&watched, async || {
+            let _ = calls.send(fs::read_to_string(&file).unwrap());
         });
         // The watch is in place at some time: edit until it sees it.
         let edited = folder.path().join("policy.yaml");
@@ -69,7 +66,9 @@ mod tests {
                 }
             }
         });
-        assert_eq!(seen.await.unwrap(), "new");
-        watch.abort();
+        tokio::select! {
+            seen = seen => assert_eq!(seen.unwrap(), "new"),
+            ended = watch => panic!("the watch ended: {ended:?}"),
+        }
     }
 }
