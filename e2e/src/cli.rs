@@ -392,12 +392,7 @@ async fn down(place: &Place) -> Result<ExitCode> {
 /// Removes the mesh, or says how to reach the one that is kept. What goes wrong
 /// here must not hide what went wrong before.
 async fn clear_up(place: &Place, keep: bool) {
-    if !keep {
-        match place.down().await {
-            Ok(done) => eprintln!("{done}"),
-            Err(error) => eprintln!("warning: the mesh could not be removed: {error:#}"),
-        }
-    } else {
+    if keep {
         match place.target() {
             Target::Kind(kind) => eprintln!(
                 "the mesh stands: export KUBECONFIG={}",
@@ -406,6 +401,11 @@ async fn clear_up(place: &Place, keep: bool) {
             Target::Local(local) => eprintln!("the mesh stands: {}", local.folder().display()),
             Target::Cluster(_) => {}
         }
+        return;
+    }
+    match place.down().await {
+        Ok(done) => eprintln!("{done}"),
+        Err(error) => eprintln!("warning: the mesh could not be removed: {error:#}"),
     }
 }
 

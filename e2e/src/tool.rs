@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -37,7 +38,7 @@ pub enum ToolError {
 }
 
 /// A program to call. It runs in a process group of its own, so that Ctrl-C
-/// reaches the harness alone, and is killed when the call is dropped.
+/// reaches the harness alone, and the group is killed when the call is dropped.
 #[derive(Debug)]
 pub struct Tool {
     program: String,
@@ -55,8 +56,7 @@ impl Tool {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
         Self {
             program: program.to_owned(),
             command,
@@ -123,11 +123,13 @@ impl Tool {
             source,
         };
         let mut child = self.command.spawn().map_err(start)?;
+        let group = KillOnDrop::group_of(child.id());
         if let (Some(bytes), Some(mut pipe)) = (self.stdin.take(), child.stdin.take()) {
             // A program that ends before it read everything says why itself.
             let _ = pipe.write_all(&bytes).await;
         }
         let output = child.wait_with_output().await.map_err(start)?;
+        group.forgive();
         let mut stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         if self.stderr_is_output {
             stdout += &String::from_utf8_lossy(&output.stderr);
@@ -146,6 +148,31 @@ impl Tool {
             status: output.status,
             output: tail(&said, 20),
         })
+    }
+}
+
+/// Kills a process group: a program and what it started.
+#[derive(Debug)]
+pub struct KillOnDrop(Option<Pid>);
+
+impl KillOnDrop {
+    /// The group that a process leads.
+    pub fn group_of(leader: Option<u32>) -> Self {
+        Self(leader.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+
+    /// The program has ended, or is to go on.
+    pub fn forgive(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -208,6 +235,31 @@ mod tests {
             text.contains("`sh -c") && text.contains("lost") && text.contains('3'),
             "{text}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_dropped_call_ends_the_program_and_what_it_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! >{} && wait", file.display());
+        let call = Tool::new("sh").args(["-c", &script]).run();
+        let call = tokio::spawn(call);
+        let pid = loop {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse::<u32>() {
+                break pid;
+            }
+            tokio::task::yield_now().await;
+        };
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        let is_there = || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        while is_there() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

@@ -102,9 +102,12 @@ impl Prepared {
             .env("KC_BOOTSTRAP_ADMIN_USERNAME", "admin")
             .env("KC_BOOTSTRAP_ADMIN_PASSWORD", password.expose_secret());
         let process = Process::spawn("Keycloak", command, &self.folder.join("first-start.log"))?;
-        let started = wait_for_master_realm(&process, address).await;
+        let guard = process.killed_on_drop();
+        wait_for_master_realm(&process, address).await?;
+        // Its orderly end writes the classes.
         process.end().await?;
-        started
+        guard.forgive();
+        Ok(())
     }
 
     /// Starts a Keycloak of its own for a stage: `root` stands for the root of

@@ -93,29 +93,33 @@ impl Local {
             .create(&folder)
             .with_context(|| folder.display().to_string())?;
         let secrets = RealmSecrets::generate()?;
-        let (prepared, envoy, ()) = tokio::try_join!(
-            phases.time("have Keycloak", keycloak::prepare()),
-            phases.time("have Envoy", artifacts::envoy()),
-            phases.time("compile the services", build_services()),
-        )?;
-        let secrets = secrets.with_admin_password(prepared.admin_password()?);
-        secrets::save(&secrets, &folder)?;
         let plan = Plan::new(&secrets)?;
-        let mut state = plan.lay_out(&folder)?;
-        let stage = async {
-            plan.start_keycloak(&prepared, &mut state)?;
-            plan.start_sidecars(&envoy, &mut state)?;
-            plan.start_apps(&mut state)?;
-            let stage = LocalStage::new(state, secrets);
-            phases
-                .time(
-                    "start Envoy and the services",
-                    stage.wait_for_workloads(timeouts),
-                )
-                .await?;
-            anyhow::Ok(stage)
+        let laid_out = Mutex::new(plan.lay_out(&folder)?);
+        let lock = || laid_out.lock().expect("lock must be whole");
+        let keycloak = async {
+            let prepared = phases.time("have Keycloak", keycloak::prepare()).await?;
+            let secrets = secrets
+                .clone()
+                .with_admin_password(prepared.admin_password()?);
+            secrets::save(&secrets, &folder)?;
+            plan.start_keycloak(&prepared, &mut lock())?;
+            Ok(secrets)
         };
-        stage.await
+        let sidecars = async {
+            let envoy = phases.time("have Envoy", artifacts::envoy()).await?;
+            plan.start_sidecars(&envoy, &mut lock())
+        };
+        let services = phases.time("compile the services", build_services());
+        let (secrets, (), ()) = tokio::try_join!(keycloak, sidecars, services)?;
+        plan.start_apps(&mut lock())?;
+        let stage = LocalStage::new(lock().clone(), secrets);
+        phases
+            .time(
+                "start Envoy and the services",
+                stage.wait_for_workloads(timeouts),
+            )
+            .await?;
+        Ok(stage)
     }
 
     /// The mesh that an earlier command started.
@@ -611,8 +615,13 @@ impl Stage for LocalStage {
 mod secrets {
     //! The realm's secrets in the stage's folder.
 
-    use super::*;
-    use crate::secrets::REALM_SECRET;
+    use std::path::Path;
+
+    use anyhow::{Context, Result};
+
+    use super::keycloak;
+    use crate::manifest;
+    use crate::secrets::{REALM_SECRET, RealmSecrets};
 
     const FILE: &str = "secrets.yaml";
 

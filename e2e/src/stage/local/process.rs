@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
 use crate::poll::{Poll, Step, TimedOut};
-use crate::tool;
+use crate::tool::{self, KillOnDrop};
 
-/// From SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_secs(10);
+/// From SIGTERM to SIGKILL. Writing the classes takes Keycloak a while.
+const GRACE: Duration = Duration::from_mins(1);
 
 /// A process that was started here or by an earlier command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,6 +80,11 @@ impl Process {
             }
             other => other,
         }
+    }
+
+    /// Kills it if what waits for it is given up.
+    pub fn killed_on_drop(&self) -> KillOnDrop {
+        KillOnDrop::group_of(Some(self.pid))
     }
 
     fn signal(&self, signal: Signal) {
