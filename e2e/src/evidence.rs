@@ -173,9 +173,12 @@ impl Evidence {
     /// The connections from `client` that ended before any HTTP was spoken,
     /// none of them older than `since`. They have no request id.
     pub fn of_refused_connections(&self, client: IpAddr, since: Timestamp) -> Vec<&AccessRecord> {
+        // Envoy cuts its times to the millisecond.
+        let since = since.as_millisecond();
         self.records
             .iter()
-            .filter(|record| record.method.is_none() && record.start_time >= since)
+            .filter(|record| record.method.is_none())
+            .filter(|record| record.start_time.as_millisecond() >= since)
             .filter(|record| record.client_ip() == Some(client))
             .collect()
     }

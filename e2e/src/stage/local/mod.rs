@@ -39,6 +39,7 @@ use crate::phases::Phases;
 use crate::poll::{Poll, Step, Timeouts};
 use crate::redact::redact;
 use crate::secrets::RealmSecrets;
+use crate::sidecar;
 use crate::tool::Tool;
 use crate::trouble::Trouble;
 use crate::versions::versions;
@@ -313,7 +314,7 @@ impl Plan {
             let name = format!("Envoy of {}", sidecar.name);
             let command = envoy::command(envoy, &folder, 1);
             let log = state.folder.join(format!("{}-envoy.log", sidecar.name));
-            state.started(Process::spawn(name, command, &log)?)?;
+            state.started(Process::spawn_under_shell(name, &command, &log)?)?;
         }
         Ok(())
     }
@@ -590,6 +591,25 @@ impl Stage for LocalStage {
         let mut sidecars = self.state.sidecars.iter();
         let sidecar = sidecars.find(|sidecar| sidecar.principal == principal);
         Ok(sidecar.map_or(Ipv4Addr::LOCALHOST.into(), |it| it.outbound.ip()))
+    }
+
+    fn comparable(&self) -> Vec<String> {
+        let sidecars = self.state.sidecars.iter();
+        let inbound = sidecars.filter(|sidecar| sidecar.inbound.is_some());
+        inbound.map(|sidecar| sidecar.name.clone()).collect()
+    }
+
+    /// Its filters were made from the model; here is what Envoy took.
+    async fn sidecar(&self, workload: &str) -> Result<sidecar::Sidecar> {
+        let mut sidecars = self.state.sidecars.iter();
+        let found = sidecars.find(|sidecar| sidecar.name == workload);
+        let found = found.with_context(|| format!("no sidecar of {workload}"))?;
+        let config = self.admin(found).get("/config_dump").await?;
+        let mut read = sidecar::Sidecar::read(found.workload(), &config)?;
+        for chain in &mut read.chains {
+            chain.port = found.inbound.as_ref().map(|inbound| inbound.port);
+        }
+        Ok(read)
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

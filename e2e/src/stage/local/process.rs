@@ -52,6 +52,22 @@ impl Process {
         })
     }
 
+    /// The same for a program that asks to be ended with its parent, as Envoy
+    /// does: a shell stands in for the command that is over by then.
+    pub fn spawn_under_shell(
+        name: impl Into<String>,
+        command: &Command,
+        log: &Path,
+    ) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        // The shell waits for the program's own orderly end.
+        shell
+            .args(["-c", r#"trap : TERM; "$@""#, "sh"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        Self::spawn(name, shell, log)
+    }
+
     /// Whether it is still there.
     pub fn is_alive(&self) -> bool {
         look(self.pid).is_some_and(|(started, status)| {
