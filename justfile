@@ -6,7 +6,11 @@ mesh := "cargo run --quiet --release --package e2e --"
 default:
     @just --list --unsorted
 
-# Mesh up on kind, the whole table, mesh down again
+# Mesh up without Docker, the whole table; stays up until Ctrl-C
+demo *flags:
+    {{mesh}} demo {{flags}}
+
+# Mesh up on kind, the whole table under both profiles, mesh down again
 e2e *flags:
     {{mesh}} e2e {{flags}}
 
@@ -17,6 +21,14 @@ up *flags:
 # Ask a mesh that stands every case of the table
 verify *flags:
     {{mesh}} verify {{flags}}
+
+# Put the rules in manifests/policy in force, as they are now
+apply *flags:
+    {{mesh}} apply {{flags}}
+
+# Hold the model against a real Envoy: random policies, tokens and requests
+differential *flags:
+    {{mesh}} differential {{flags}}
 
 # Remove what `up` made
 down *flags:

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use aws_lc_rs::digest;
 
 use crate::tool::{Tool, ToolError};
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, explain_full_disk};
 use crate::versions::versions;
 use crate::workspace;
 
@@ -132,7 +132,8 @@ pub async fn cached(name: &str, make: impl AsyncFnOnce(PathBuf) -> Result<()>) -
         let unfinished = Unfinished(&folder);
         remove(&folder).with_context(writing)?;
         fs::create_dir(&folder).with_context(writing)?;
-        make(folder.clone()).await?;
+        let result = make(folder.clone()).await;
+        result.map_err(|error| explain_full_disk(error, &cache))?;
         File::create(&complete).with_context(writing)?;
         std::mem::forget(unfinished);
     }

@@ -31,7 +31,9 @@ pub fn command(binary: &Path, folder: &Path, concurrency: usize) -> Command {
         .arg("--admin-address-path")
         .arg(folder.join("admin"))
         .args(["--concurrency", &concurrency.to_string()])
+        // `misc` warns of every field that istiod uses and Envoy deprecates.
         .args(["--use-dynamic-base-id", "--log-level", "warning"])
+        .args(["--component-log-level", "misc:error"])
         // A changed listener ends old connections after a second, and the
         // access log is there at once.
         .args(["--drain-time-s", "1", "--drain-strategy", "immediate"])

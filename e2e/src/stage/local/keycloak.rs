@@ -179,7 +179,7 @@ pub fn died(process: &Process) -> Trouble {
     let cause = if words.contains("No space left on device") {
         "make room on the disk"
     } else {
-        "its last words say why; then: mesh down --stage local, and run it again"
+        "its last words say why; remove what is left with `mesh down --stage local`"
     };
     Trouble::new(format!("{} has ended:\n{words}", process.name), cause)
 }

@@ -15,8 +15,11 @@ use super::keycloak::write_secret;
 use super::process::Process;
 use crate::envoy::{Certificate, Upstream};
 use crate::evidence::Evidence;
+use crate::manifest;
+use crate::secrets::{REALM_SECRET, RealmSecrets};
 
 const FILE: &str = "state.json";
+const SECRETS: &str = "secrets.yaml";
 
 /// A local stage. Certificates and secrets are in files beside it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ pub struct State {
     pub sidecars: Vec<Sidecar>,
     /// What services there are.
     pub upstreams: Vec<Upstream>,
+    /// The access log's fields, by name.
+    pub access_log: BTreeMap<String, String>,
     /// What was started, in that order.
     pub processes: Vec<Process>,
 }
@@ -117,6 +122,14 @@ impl State {
         self.folder.join(format!("{}-access.log", sidecar.name))
     }
 
+    /// What an Envoy records of each.
+    pub fn access_log_fields(&self) -> Vec<(&str, &str)> {
+        self.access_log
+            .iter()
+            .map(|(name, format)| (name.as_str(), format.as_str()))
+            .collect()
+    }
+
     /// An Envoy's certificate.
     pub fn certificate_of(&self, sidecar: &Sidecar) -> Result<Certificate> {
         let folder = self.folder_of(sidecar);
@@ -140,6 +153,21 @@ pub fn save_certificate(folder: &Path, sidecar: &Sidecar, certificate: &Certific
         &folder.join("key.pem"),
         &certificate.key_pem.expose_secret().into(),
     )
+}
+
+/// Keeps the realm's secrets.
+pub fn save_secrets(folder: &Path, secrets: &RealmSecrets) -> Result<()> {
+    let text = manifest::to_yaml(&secrets.objects()?);
+    write_secret(&folder.join(SECRETS), &text.into())
+}
+
+/// Reads the realm's secrets back.
+pub fn load_secrets(folder: &Path) -> Result<RealmSecrets> {
+    let objects = manifest::load_file(&folder.join(SECRETS))?;
+    let mut objects = objects.iter();
+    let realm = objects.find(|object| object.metadata.name.as_deref() == Some(REALM_SECRET));
+    let realm = realm.context("the stage has no realm secrets")?;
+    RealmSecrets::from_secret(&serde_json::from_value(serde_json::to_value(realm)?)?)
 }
 
 /// Access logs, read from where they ended when this began.
