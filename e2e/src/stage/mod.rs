@@ -18,8 +18,17 @@ use crate::poll::{Poll, Step, Timeouts};
 use crate::run::issuer;
 use crate::secrets::RealmSecrets;
 use crate::sidecar::Sidecar;
+use crate::verdict::received;
 
 pub use any::AnyStage;
+
+/// Whether what was asked for is there: an answer of 200.
+fn done_when_ok(answer: &batch::Answer) -> Step<()> {
+    match answer.response() {
+        Some(response) if response.status == 200 => Step::Done(()),
+        _ => Step::NotYet(received(answer)),
+    }
+}
 
 /// A mesh that stands and can be asked.
 ///
@@ -77,13 +86,7 @@ pub trait Stage {
                 let request = batch::Request::get("discovery", &url);
                 let answers = self.ask(Caller::TokenClient, &[request]).await?;
                 let answer = answers.values().next().context("no answer")?;
-                Ok(match &answer.outcome {
-                    batch::Outcome::Response(response) if response.status == 200 => Step::Done(()),
-                    batch::Outcome::Response(response) => {
-                        Step::NotYet(format!("status {}", response.status))
-                    }
-                    batch::Outcome::Failure { error } => Step::NotYet(error.clone()),
-                })
+                Ok(done_when_ok(answer))
             })
             .await
     }

@@ -20,8 +20,9 @@ use super::network::free_port;
 use super::process::Process;
 use crate::artifacts;
 use crate::doctor;
-use crate::poll::{Poll, Step};
+use crate::poll::Poll;
 use crate::secrets;
+use crate::stage::done_when_ok;
 use crate::tool::Tool;
 use crate::trouble::Trouble;
 use crate::versions::versions;
@@ -141,6 +142,12 @@ impl Prepared {
 
 fn command(home: &Path, address: SocketAddr, jvm: &str) -> Command {
     let mut command = Command::new(home.join("bin/kc.sh"));
+    // What the user has set is for another Keycloak.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KC_") || name == "JAVA_OPTS_APPEND" {
+            command.env_remove(name);
+        }
+    }
     command
         .env("JAVA_OPTS", format!("{JVM} {jvm}"))
         // One node: no cluster to join.
@@ -164,11 +171,7 @@ async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result
                 bail!(died(process));
             }
             let answer = sender.send(batch::Request::get("certs", &url)).await;
-            Ok(match (answer.response(), answer.error()) {
-                (Some(response), _) if response.status == 200 => Step::Done(()),
-                (Some(response), _) => Step::NotYet(format!("status {}", response.status)),
-                (None, error) => Step::NotYet(error.unwrap_or_default().to_owned()),
-            })
+            Ok(done_when_ok(&answer))
         })
         .await
 }

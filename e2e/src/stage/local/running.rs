@@ -18,11 +18,11 @@ use crate::case::{Caller, Profile, StageName};
 use crate::envoy::{self, Admin, Inbound, PortRules};
 use crate::evidence::Evidence;
 use crate::model::Model;
-use crate::poll::{Poll, Step, Timeouts};
+use crate::poll::{Poll, Timeouts};
 use crate::redact::redact;
 use crate::secrets::RealmSecrets;
 use crate::sidecar;
-use crate::stage::Stage;
+use crate::stage::{Stage, done_when_ok};
 use crate::versions::versions;
 
 /// Requests of one batch under way at once.
@@ -132,11 +132,7 @@ impl LocalStage {
             .until(async || {
                 self.check_alive()?;
                 let answer = sender.send(batch::Request::get("ready", &url)).await;
-                Ok(match (answer.response(), answer.error()) {
-                    (Some(response), _) if response.status == 200 => Step::Done(()),
-                    (Some(response), _) => Step::NotYet(format!("status {}", response.status)),
-                    (None, error) => Step::NotYet(error.unwrap_or_default().to_owned()),
-                })
+                Ok(done_when_ok(&answer))
             })
             .await
     }
