@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::case::{Profile, StageName};
 use crate::cluster::Cluster;
+use crate::differential::Differential;
 use crate::doctor;
 use crate::explain::Explain;
 use crate::manifest;
@@ -100,6 +101,7 @@ enum Command {
     },
     Explain(Box<Explain>),
     Translate(Translate),
+    Differential(Differential),
     /// Say what this machine lacks, each with the command that fixes it
     Doctor,
     /// Print new realm keys and secrets as Kubernetes Secrets, for `kubectl apply -f -`
@@ -142,9 +144,10 @@ struct Ask {
 }
 
 /// The form of the result on standard output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people
+    #[default]
     Table,
     /// report.json
     Json,
@@ -182,6 +185,7 @@ impl Cli {
             }
             Command::Explain(question) => question.run(),
             Command::Translate(question) => question.run(),
+            Command::Differential(question) => interruptible(question.run()).await,
             Command::Doctor => say_what_is_missing().await,
             Command::Secrets => {
                 print!(

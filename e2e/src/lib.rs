@@ -6,6 +6,7 @@ pub mod case;
 pub mod cli;
 pub mod cluster;
 pub mod comparison;
+pub mod differential;
 pub mod doctor;
 pub mod envoy;
 pub mod evidence;

@@ -1,6 +1,7 @@
 //! Tokens and key sets as Envoy's JWT library reads them
 //! (`source/common/jwt` of Envoy 1.39), with its own error texts.
 
+use aws_lc_rs::signature::VerificationAlgorithm;
 use aws_lc_rs::{hmac, signature};
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -304,6 +305,46 @@ impl Curve {
         fixed.extend(self.fixed(&signature[half..2 * half])?);
         Some(fixed)
     }
+
+    /// Envoy takes the hash from the token, SHA-256 if it names none of ECDSA's
+    /// algorithms, and the curve from the key.
+    fn verify(self, alg: &str, point: &[u8], message: &[u8], fixed: &[u8]) -> bool {
+        let verifies = |algorithm: &'static dyn VerificationAlgorithm, signature: &[u8]| {
+            let key = signature::UnparsedPublicKey::new(algorithm, point);
+            key.verify(message, signature).is_ok()
+        };
+        match (self, alg) {
+            (Self::P256, "ES384") => verifies(&signature::ECDSA_P256_SHA384_ASN1, &asn1(fixed)),
+            (Self::P256, "ES512") => verifies(&signature::ECDSA_P256_SHA512_ASN1, &asn1(fixed)),
+            (Self::P256, _) => verifies(&signature::ECDSA_P256_SHA256_FIXED, fixed),
+            (Self::P384, "ES384") => verifies(&signature::ECDSA_P384_SHA384_FIXED, fixed),
+            (Self::P384, "ES512") => verifies(&signature::ECDSA_P384_SHA512_ASN1, &asn1(fixed)),
+            (Self::P384, _) => verifies(&signature::ECDSA_P384_SHA256_ASN1, &asn1(fixed)),
+            (Self::P521, "ES384") => verifies(&signature::ECDSA_P521_SHA384_FIXED, fixed),
+            (Self::P521, "ES512") => verifies(&signature::ECDSA_P521_SHA512_FIXED, fixed),
+            (Self::P521, _) => verifies(&signature::ECDSA_P521_SHA256_FIXED, fixed),
+        }
+    }
+}
+
+/// Both halves of a signature as a sequence of two integers, for the hashes that
+/// the library takes in no other form. It fits P-256 and P-384, which need no
+/// more than 127 bytes.
+fn asn1(fixed: &[u8]) -> Vec<u8> {
+    const INTEGER: u8 = 2;
+    const SEQUENCE: u8 = 0x30;
+    let mut integers = Vec::with_capacity(fixed.len() + 6);
+    for half in fixed.chunks(fixed.len() / 2) {
+        let zeros = half.iter().take_while(|byte| **byte == 0).count();
+        let digits = &half[zeros.min(half.len() - 1)..];
+        let positive = (digits[0] >= 0x80).then_some(0);
+        let bytes: Vec<u8> = positive.into_iter().chain(digits.iter().copied()).collect();
+        integers.push(INTEGER);
+        integers.push(u8::try_from(bytes.len()).expect("at most 49 bytes"));
+        integers.extend(bytes);
+    }
+    let length = u8::try_from(integers.len()).expect("at most 102 bytes");
+    [vec![SEQUENCE, length], integers].concat()
 }
 
 /// What checking a signature came to.
@@ -374,7 +415,10 @@ impl Key {
                 if !standard.contains(&trimmed) {
                     return None;
                 }
-                Material::Rsa { n: bytes("n")?, e }
+                Material::Rsa {
+                    n: bytes("n").filter(|n| is_modulus(n))?,
+                    e,
+                }
             }
             "EC" => {
                 let curve = curve(alg, field("crv").unwrap_or_default())?;
@@ -419,7 +463,13 @@ impl Key {
             Material::Opaque => Signature::NotModelled,
             Material::Rsa { n, e } => {
                 let key = signature::RsaPublicKeyComponents { n, e };
-                let small = n.len() < 256;
+                let size = n.len() - n.iter().take_while(|byte| **byte == 0).count();
+                // The same for every algorithm, so it is known also for those
+                // that the library does not offer for small keys.
+                if jwt.signature.len() != size {
+                    return bad;
+                }
+                let small = size < 256;
                 let parameters = match jwt.alg.as_str() {
                     "RS256" => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
                     "RS512" => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
@@ -435,21 +485,10 @@ impl Key {
                 judge(key.verify(parameters, message, &jwt.signature).is_ok())
             }
             Material::Ec { curve, point } => {
-                // Envoy takes the hash from the token and the curve from the key.
-                let algorithm = match (curve, jwt.alg.as_str()) {
-                    (Curve::P256, "ES384" | "ES512")
-                    | (Curve::P384, "ES512")
-                    | (Curve::P521, "ES384") => return Signature::NotModelled,
-                    (Curve::P256, _) => &signature::ECDSA_P256_SHA256_FIXED,
-                    (Curve::P384, "ES384") => &signature::ECDSA_P384_SHA384_FIXED,
-                    (Curve::P521, "ES512") => &signature::ECDSA_P521_SHA512_FIXED,
-                    (Curve::P384 | Curve::P521, _) => return Signature::NotModelled,
-                };
                 let Some(signature) = curve.fixed_signature(&jwt.signature) else {
                     return bad;
                 };
-                let key = signature::UnparsedPublicKey::new(algorithm, point);
-                judge(key.verify(message, &signature).is_ok())
+                judge(curve.verify(&jwt.alg, point, message, &signature))
             }
             Material::Oct(secret) => {
                 let algorithm = match jwt.alg.as_str() {
@@ -472,6 +511,17 @@ impl Key {
 }
 
 /// The curve that `alg` and `crv` name; without either it is P-256.
+/// Whether BoringSSL takes a number for an RSA modulus: odd, of 512 to 16384 bits.
+fn is_modulus(n: &[u8]) -> bool {
+    let zeros = n.iter().take_while(|byte| **byte == 0).count();
+    let digits = &n[zeros..];
+    let (Some(first), Some(last)) = (digits.first(), digits.last()) else {
+        return false;
+    };
+    let bits = digits.len() * 8 - first.leading_zeros() as usize;
+    (512..=16384).contains(&bits) && last % 2 == 1
+}
+
 fn curve(alg: &str, crv: &str) -> Option<Curve> {
     let by_alg = match alg {
         "" => None,

@@ -10,7 +10,7 @@ use crate::select::PathNormalization;
 pub(crate) type Refusal = &'static str;
 
 /// A path that is no path to begin with.
-const NO_PATH: Refusal = "http1.codec_error";
+pub(crate) const NO_PATH: Refusal = "http1.codec_error";
 /// A path that cannot be brought into its normal form.
 const NOT_NORMAL: Refusal = "path_normalization_failed";
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::parse::{Manifests, Meta, Resource};
+use crate::request::Identity;
 use crate::types::{
     AuthorizationPolicy, JwtRule, MtlsMode, PeerAuthentication, Phase, RequestAuthentication,
     TargetRef, TrafficExtension, WorkloadMode, WorkloadSelector,
@@ -108,6 +109,15 @@ impl Mtls {
 const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
 impl Mesh {
+    /// Whether sidecars accept a certificate with this identity: its trust
+    /// domain has to be the mesh's own or an alias of it.
+    pub(crate) fn trusts(&self, identity: &Identity) -> bool {
+        let domain = identity.principal().split('/').next();
+        std::iter::once(&self.trust_domain)
+            .chain(&self.trust_domain_aliases)
+            .any(|own| Some(own.as_str()) == domain)
+    }
+
     pub(crate) fn effective<'a>(
         &self,
         manifests: &'a Manifests,

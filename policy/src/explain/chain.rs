@@ -8,7 +8,7 @@ use super::{Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Verdi
 use super::{authn, lua, near};
 use crate::findings;
 use crate::matcher::Tri;
-use crate::normalize::normalize;
+use crate::normalize::{self, normalize};
 use crate::parse::Resource;
 use crate::rbac::{self, CompiledRule, Condition, Policies};
 use crate::request::{Claims, Peer, Request, Token};
@@ -175,9 +175,14 @@ impl<'a> Chain<'a> {
             return Flow::Continue;
         };
         let by = mtls.from.as_deref().unwrap_or("Istio's default");
+        let foreign = match &self.request.peer {
+            Peer::Mtls(identity) => !self.question.mesh.trusts(identity),
+            Peer::Plaintext | Peer::Unknown => false,
+        };
         let refused = match (mode, &self.request.peer) {
             (MtlsMode::Strict, Peer::Plaintext) => "plain text, but only mTLS is accepted",
             (MtlsMode::Disable, Peer::Mtls(_)) => "mTLS, but only plain text is accepted",
+            _ if foreign => "a certificate of a trust domain that is not the mesh's",
             (MtlsMode::Strict, Peer::Unknown) => {
                 self.assumptions.push(format!(
                     "the caller has a certificate of the mesh (STRICT mTLS by {by})"
@@ -212,9 +217,10 @@ impl<'a> Chain<'a> {
             body: None,
             www_authenticate: None,
             // No HTTP was spoken; the listener has no filter chain for plain text.
-            response_code_details: (mode == "STRICT").then(|| "filter_chain_not_found".to_owned()),
+            response_code_details: (mode == "STRICT" && self.request.peer == Peer::Plaintext)
+                .then(|| "filter_chain_not_found".to_owned()),
             filter: CONNECTION.to_owned(),
-            policy: mtls.from.clone(),
+            policy: mtls.from.clone().filter(|_| !foreign),
             reason: format!("the connection is closed: {refused}"),
         });
         Flow::Stop
@@ -250,10 +256,15 @@ impl<'a> Chain<'a> {
                     "the path has no normal form",
                     Vec::new(),
                 );
+                let body = if details == normalize::NO_PATH {
+                    "Bad Request"
+                } else {
+                    ""
+                };
                 self.possible.push(Outcome {
                     allowed: false,
                     status: Some(400),
-                    body: Some(String::new()),
+                    body: Some(body.to_owned()),
                     www_authenticate: None,
                     response_code_details: Some(details.to_owned()),
                     filter: CONNECTION_MANAGER.to_owned(),
