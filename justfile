@@ -46,14 +46,13 @@ test:
 test-docker:
     cargo test --workspace -- --ignored
 
-# Fuzz what reads foreign bytes, each target for so many seconds (needs cargo-fuzz)
+# Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']
 fuzz seconds="60":
     # The flags are unstable; the compiler that builds everything else takes them too.
-    for target in $(cargo fuzz list); do \
-        mkdir -p corpus/$target && \
-        RUSTC_BOOTSTRAP=1 cargo fuzz run $target corpus/$target seeds/$target -- -max_total_time={{seconds}} || exit 1; \
-    done
+    RUSTC_BOOTSTRAP=1 cargo fuzz build
+    cargo fuzz list | xargs -I{} mkdir -p corpus/{}
+    cargo fuzz list | RUSTC_BOOTSTRAP=1 xargs -P4 -I{} cargo fuzz run {} corpus/{} seeds/{} -- -max_total_time={{seconds}}
 
 # Formatting and lints, as CI wants them
 lint:

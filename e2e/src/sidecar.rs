@@ -271,11 +271,20 @@ fn member(name: String, value: Value, fields: Fields) -> (String, Value) {
         }
         (Fields::Message, "localJwks", value) => normal(value, Fields::KeySet),
         (Fields::KeySet, "inlineString", Value::String(text)) => {
-            serde_json::from_str(&text).unwrap_or(Value::String(text))
+            serde_json::from_str(&text).map_or(Value::String(text), verification_keys)
         }
         (_, _, value) => normal(value, Fields::Message),
     };
     (name, value)
+}
+
+/// A key set without keys for encryption (RFC 7517 §4.2): they verify nothing,
+/// and Keycloak makes a new one at each start, which istiod learns later.
+fn verification_keys(mut key_set: Value) -> Value {
+    if let Some(keys) = key_set["keys"].as_array_mut() {
+        keys.retain(|key| key["use"] != "enc");
+    }
+    key_set
 }
 
 fn lower_camel_case(name: &str) -> String {

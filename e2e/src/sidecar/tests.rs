@@ -77,6 +77,16 @@ fn key_sets_are_compared_as_json() {
 }
 
 #[test]
+fn keys_for_encryption_are_not_compared() {
+    let key_set = json!({"keys": [{"kid": "a", "use": "sig"}, {"kid": "b", "use": "enc"}]});
+    let place = json!({"localJwks": {"inlineString": key_set.to_string()}});
+    assert_eq!(
+        normal(place, Fields::Message),
+        json!({"localJwks": {"inlineString": {"keys": [{"kid": "a", "use": "sig"}]}}})
+    );
+}
+
+#[test]
 fn rule_that_only_the_sidecar_has_is_shown() {
     let fewer = POLICY.replace("values: [reader]", "values: [writer]");
     let text = difference(&recorded(), &fewer).unwrap();
