@@ -46,6 +46,11 @@ test:
 test-docker:
     cargo test --workspace -- --ignored
 
+# The token client against Keycloak's distribution, without Docker (`just demo` fetches it)
+test-keycloak:
+    KEYCLOAK_HOME=$(echo ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home) \
+        cargo test --package token-client --test keycloak -- --ignored
+
 # Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']
 fuzz seconds="60":

@@ -23,7 +23,7 @@ use crate::run;
 use crate::secrets::RealmSecrets;
 use crate::stage::kind::Kind;
 use crate::stage::kubernetes::{self, KubernetesStage};
-use crate::stage::local::Local;
+use crate::stage::local::{Local, LocalStage};
 use crate::stage::{AnyStage, Stage};
 use crate::translate::Translate;
 use crate::watch;
@@ -313,24 +313,29 @@ async fn demo(name: String, ask: &Ask) -> Result<ExitCode> {
         Ok((stage, run))
     })
     .await;
-    if let Ok((AnyStage::Local(stage), _)) = &outcome {
-        stage.introduce();
-        let policy = workspace::path("manifests/policy");
-        let stood = interruptible(async {
-            tokio::select! {
-                watched = watch::each_change(&policy, || apply(&**stage, Profile::Full)) => watched,
-                died = stage.until_a_process_ends() => died,
-            }
-        });
-        // Ctrl-C is how a demo ends.
-        if let Err(error) = stood.await
-            && !error.is::<Interrupted>()
-        {
-            eprintln!("error: {error:#}");
-        }
-    }
+    let outcome = match outcome {
+        Ok((AnyStage::Local(stage), run)) => stand(&stage).await.map(|()| exit(&[run])),
+        Ok((AnyStage::Kubernetes(_), _)) => unreachable!("the place is local"),
+        Err(error) => Err(error),
+    };
     clear_up(&place, false).await;
-    outcome.map(|(_, run)| exit(&[run]))
+    outcome
+}
+
+/// Follows edits of the rules until Ctrl-C, which is how a demo ends.
+async fn stand(stage: &LocalStage) -> Result<()> {
+    stage.introduce();
+    let policy = workspace::path("manifests/policy");
+    let stood = interruptible(async {
+        tokio::select! {
+            watched = watch::each_change(&policy, || apply(stage, Profile::Full)) => watched,
+            died = stage.until_a_process_ends() => died,
+        }
+    });
+    match stood.await {
+        Err(error) if error.is::<Interrupted>() => Ok(()),
+        other => other,
+    }
 }
 
 /// Puts edited rules in force. Broken ones change nothing, and it is said why.

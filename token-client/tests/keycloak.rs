@@ -1,10 +1,17 @@
-//! The same against a real Keycloak, with the realm of `manifests/keycloak`.
+//! The same against a real Keycloak, with the realm of `manifests/keycloak`: in a
+//! container, or, where `KEYCLOAK_HOME` names an unpacked distribution, as a
+//! process.
 //!
 //! The clients that the mesh does not need (token exchange, a signed assertion,
 //! short-lived tokens) are added to that realm here.
 
 use std::{
     collections::BTreeSet,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,6 +22,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reqwest::Url;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use testcontainers::{
     ContainerAsync, GenericImage, ImageExt,
@@ -31,35 +39,26 @@ const SECRET: &str = "the same for all";
 
 struct Keycloak {
     realm: String,
-    _container: ContainerAsync<GenericImage>,
+    _running: Running,
+}
+
+/// Ends with the test.
+#[expect(dead_code, reason = "kept for what their drop does")]
+enum Running {
+    Container(Box<ContainerAsync<GenericImage>>),
+    Process(Process),
 }
 
 impl Keycloak {
     async fn start(clients_key: &KeyPair) -> Self {
-        let container = GenericImage::new(IMAGE.0, IMAGE.1)
-            .with_exposed_port(8080.tcp())
-            .with_wait_for(WaitFor::message_on_stdout("Listening on:"))
-            .with_startup_timeout(Duration::from_mins(5))
-            .with_cmd(["start-dev", "--import-realm"])
-            .with_copy_to(
-                "/opt/keycloak/data/import/myrealm-realm.json",
-                realm(clients_key).to_string().into_bytes(),
-            )
-            .with_env_var("KC_HTTP_HOST", "0.0.0.0")
-            .with_env_var("MYREALM_PRIVATE_KEY", base64_der(&new_key()))
-            .with_env_var("FRONTEND_CLIENT_SECRET", SECRET)
-            .with_env_var("DEMO_LOGIN_CLIENT_SECRET", SECRET)
-            .with_env_var("REPORTING_CLIENT_SECRET", SECRET)
-            .with_env_var("USER_PASSWORD", SECRET)
-            .with_env_var("OTHER_PASSWORD", SECRET)
-            .start()
-            .await
-            .expect("Keycloak must start: is Docker running?");
-        let host = container.get_host().await.unwrap();
-        let port = container.get_host_port_ipv4(8080).await.unwrap();
+        let realm = realm(clients_key).to_string();
+        let (address, running) = match std::env::var_os("KEYCLOAK_HOME") {
+            Some(home) => Process::start(Path::new(&home), &realm),
+            None => container(realm).await,
+        };
         Self {
-            realm: format!("http://{host}:{port}/realms/myrealm"),
-            _container: container,
+            realm: format!("http://{address}/realms/myrealm"),
+            _running: running,
         }
     }
 
@@ -88,6 +87,94 @@ impl Keycloak {
             ..self.client("demo-login")
         })
         .await
+    }
+}
+
+/// The values of the realm's `${NAMES}`.
+fn environment() -> [(&'static str, String); 6] {
+    let secret = |name| (name, SECRET.to_owned());
+    [
+        ("MYREALM_PRIVATE_KEY", base64_der(&new_key())),
+        secret("FRONTEND_CLIENT_SECRET"),
+        secret("DEMO_LOGIN_CLIENT_SECRET"),
+        secret("REPORTING_CLIENT_SECRET"),
+        secret("USER_PASSWORD"),
+        secret("OTHER_PASSWORD"),
+    ]
+}
+
+async fn container(realm: String) -> (String, Running) {
+    let mut image = GenericImage::new(IMAGE.0, IMAGE.1)
+        .with_exposed_port(8080.tcp())
+        .with_wait_for(WaitFor::message_on_stdout("Listening on:"))
+        .with_startup_timeout(Duration::from_mins(5))
+        .with_cmd(["start-dev", "--import-realm"])
+        .with_copy_to(
+            "/opt/keycloak/data/import/myrealm-realm.json",
+            realm.into_bytes(),
+        )
+        .with_env_var("KC_HTTP_HOST", "0.0.0.0");
+    for (name, value) in environment() {
+        image = image.with_env_var(name, value);
+    }
+    let container = image.start().await.expect(
+        "Keycloak must start: is Docker running? Without it, set KEYCLOAK_HOME to an unpacked \
+         distribution",
+    );
+    let host = container.get_host().await.unwrap();
+    let port = container.get_host_port_ipv4(8080).await.unwrap();
+    (
+        format!("{host}:{port}"),
+        Running::Container(Box::new(container)),
+    )
+}
+
+/// A copy of a distribution, running.
+struct Process {
+    child: Child,
+    _home: tempfile::TempDir,
+}
+
+impl Process {
+    fn start(distribution: &Path, realm: &str) -> (String, Running) {
+        let home = tempfile::tempdir().unwrap();
+        let copied = Command::new("cp")
+            .arg("-R")
+            .args([distribution.join("."), home.path().to_owned()])
+            .status()
+            .unwrap();
+        assert!(copied.success(), "KEYCLOAK_HOME: cannot copy it");
+        let import = home.path().join("data/import");
+        std::fs::create_dir_all(&import).unwrap();
+        std::fs::write(import.join("myrealm-realm.json"), realm).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let mut child = Command::new(home.path().join("bin/kc.sh"))
+            .args(["start-dev", "--import-realm", "--db=dev-mem"])
+            .env("KC_HTTP_HOST", address.ip().to_string())
+            .env("KC_HTTP_PORT", address.port().to_string())
+            .envs(environment())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = output.by_ref().map_while(Result::ok);
+        let listens = lines.any(|line| line.contains("Listening on:"));
+        // What it still has to say must not stop it.
+        std::thread::spawn(move || output.for_each(drop));
+        let process = Self { child, _home: home };
+        assert!(listens, "Keycloak ended");
+        (address.to_string(), Running::Process(process))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let _ = kill_process_group(group.expect("a process has an id"), Signal::KILL);
+        let _ = self.child.wait();
     }
 }
 
@@ -154,7 +241,7 @@ fn realm(clients_key: &KeyPair) -> Value {
 }
 
 #[tokio::test]
-#[ignore = "needs Docker: just test-docker"]
+#[ignore = "needs Docker or a distribution: just test-docker, or just test-keycloak"]
 async fn keycloak_and_the_client_understand_each_other() {
     let key = new_key();
     let keycloak = Keycloak::start(&key).await;
