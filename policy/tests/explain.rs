@@ -113,6 +113,31 @@ fn a_call_without_a_sidecar_gets_no_answer() {
 }
 
 #[test]
+fn a_certificate_of_another_mesh_gets_no_answer() {
+    let from = |principal: &str| {
+        ask()
+            .claims(&user(&json!({})))
+            .request(|request| request.peer = Peer::mtls(principal))
+    };
+    let explanation = from("elsewhere.org/ns/demo/sa/frontend").explain();
+    let outcome = explanation.outcome.expect("one outcome");
+    assert_eq!(
+        (outcome.status, outcome.filter.as_str()),
+        (None, "connection")
+    );
+    assert!(
+        outcome.reason.contains("trust domain"),
+        "{}",
+        outcome.reason
+    );
+    assert_eq!(outcome.response_code_details, None, "no request was read");
+
+    let mut alias = from("old.domain/ns/demo/sa/frontend");
+    alias.mesh.trust_domain_aliases = vec!["old.domain".to_owned()];
+    assert!(alias.allowed());
+}
+
+#[test]
 fn a_wrong_method_misses_one_condition_and_the_change_is_proven() {
     let explanation = ask()
         .claims(&user(&json!({})))

@@ -543,6 +543,19 @@ fn the_mesh_can_normalize_more_or_not_at_all() {
 }
 
 #[test]
+fn a_path_that_is_not_ascii_is_no_http() {
+    let ask = operation("paths: [/data]").request(|request| request.path = Some("/dätä".into()));
+    assert_eq!(
+        ask.refusal(),
+        (
+            400,
+            "Bad Request".to_owned(),
+            "http1.codec_error".to_owned()
+        )
+    );
+}
+
+#[test]
 fn a_path_without_a_normal_form_is_answered_400() {
     let ask = operation("paths: [/data]").request(|request| request.path = Some("/data%00".into()));
     assert_eq!(

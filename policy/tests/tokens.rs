@@ -227,6 +227,17 @@ fn null_is_an_empty_payload() {
 }
 
 #[test]
+fn a_payload_may_be_json_in_protobufs_old_syntax() {
+    let payload = format!("{{'iss': '{ISSUER}', sub: 'f3b1', aud: ['{AUDIENCE}',],}}");
+    let header = base64(json!({"alg": "HS256", "kid": "k1"}).to_string());
+    assert!(
+        any_token()
+            .token(&sign(&header, &base64(payload)))
+            .allowed()
+    );
+}
+
+#[test]
 fn an_issuer_is_compared_byte_for_byte() {
     let unknown = (401, "Jwt issuer is not configured".to_owned());
     for issuer in [
@@ -489,6 +500,68 @@ fn elliptic_signatures_verify_on_their_curve() {
         // An odd byte at the end is not looked at.
         let longer = |message: &[u8]| [sign(message), vec![7]].concat();
         assert!(verifies(&json!({"alg": alg}), &key, longer), "{alg}");
+    }
+}
+
+#[test]
+fn the_hash_comes_from_the_token_and_the_curve_from_the_key() {
+    // ES384 on P-256 and ES512 on P-384, signed by openssl with keys that were
+    // not kept.
+    let cases = [
+        (
+            "P-256",
+            "tW6b1SMsTcBMybQYFoe2ce9m5lvieoicFsHLfZu0nFA",
+            "qEqG5-2Tt3OZ3oQ0iOgfrZD9fElnbb7LQ9CxPnjpYRo",
+            concat!(
+                "eyJhbGciOiJFUzM4NCJ9.eyJpc3MiOiJodHRwOi8va2MvcmVhbG1zL2EifQ.",
+                "w7b90iXQtxvMk9683n5R9jbXIVdpPNvWy75DwNlgfhx9R-dHkkJonHeBg6-I4wqJb0gsKP90FLOLeXbJzfdEtQ"
+            ),
+        ),
+        (
+            "P-384",
+            "7_KzBYZgHIw2JW9Fs_Sm_MiB2iP7X-fzFSHax6Wd_5OMC3i99PZbNaqp_O5nGZK1",
+            "bihrugrrzLcZ9ph2kMOJYFgn1O2e7DexnxidybDoSob-C3-nEbYylCCI6xrM6uww",
+            concat!(
+                "eyJhbGciOiJFUzUxMiJ9.eyJpc3MiOiJodHRwOi8va2MvcmVhbG1zL2EifQ.",
+                "nIKtzuXl2yYul4EoQoZbNZo_0LuCj_vpBneV26UoOM6VnJt6eIH0WWHRDEd67kGqigG3MAhsfPtnG8c_SZTBpcKshDYIiiDj1Yga7RdxKNOkwXtJJECVBn9RKYmsz0rD"
+            ),
+        ),
+    ];
+    let rules = "{issuer: 'http://kc/realms/a'}";
+    let yaml = request_authentication("").replace(&format!("{{issuer: \"{ISSUER}\"}}"), rules);
+    for (crv, x, y, token) in cases {
+        let key = json!({"kty": "EC", "crv": crv, "x": x, "y": y});
+        let mut ask = Ask::new(&yaml).token(token);
+        let set = json!({"keys": [key]}).to_string();
+        ask.keys = KeySets::from([("http://kc/realms/a".to_owned(), set)]);
+        assert!(ask.allowed(), "{crv}");
+        // The first character of the signature is another.
+        let (signed, signature) = token.rsplit_once('.').expect("three sections");
+        let forged = ask.token(&format!("{signed}.A{}", &signature[1..]));
+        assert_eq!(forged.refusal().1, "Jwt verification fails", "{crv}");
+    }
+}
+
+#[test]
+fn an_rsa_key_needs_an_odd_modulus_of_at_least_512_bits() {
+    let none = "Jwks doesn't have key to match kid or alg from Jwt";
+    let mut modulus = [0; 64];
+    modulus[0] = 0x80;
+    modulus[63] = 1;
+    let mut small = modulus;
+    small[0] = 0x40;
+    let mut even = modulus;
+    even[63] = 2;
+    for (n, text) in [
+        (&modulus[..], "Jwt verification fails"),
+        (&small[..], none),
+        (&even[..], none),
+        (&[], none),
+    ] {
+        let key = json!({"kty": "RSA", "n": base64(n), "e": "AQAB"});
+        let set = json!({"keys": [key, {"kty": "EC", "alg": "ES256", "crv": "P-256"}, jwk("k2")]});
+        let header = json!({"alg": "RS256", "kid": "k1"});
+        assert_eq!(with_keys(&set, &header).refusal().1, text, "{n:?}");
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::scene::{Call, Request, Rules, workload};
 use super::wire::Response;
+use crate::redact::redact;
 
 /// The body of every answer that comes from behind the sidecar.
 pub const UPSTREAM_BODY: &str = "ok";
@@ -83,6 +84,19 @@ impl Answer {
                 _ => format!("{status} {details}"),
             },
         }
+    }
+
+    /// The same for reports: a challenge repeats the token of a query.
+    #[must_use]
+    pub fn redacted(mut self) -> Self {
+        if let Self::Reply(Reply {
+            www_authenticate: Some(challenge),
+            ..
+        }) = &mut self
+        {
+            *challenge = redact(challenge);
+        }
+        self
     }
 
     /// Whether the model's answer is what Envoy gave.

@@ -41,6 +41,7 @@ use grammar::{Dice, Round};
 use report::{Disagreement, Report};
 use scene::Scene;
 use stage::{Askable, Judged, SIDECARS, Stage};
+use token::Keyring;
 
 /// Random policies, tokens and requests to a live Envoy: does it do what
 /// `mesh explain` says?
@@ -63,6 +64,8 @@ pub struct Differential {
     pub output: Output,
 }
 
+/// One mistake shows in many kinds of answer; so many of them tell enough.
+const DISAGREEMENTS: usize = 3;
 /// Calls to each sidecar.
 const CALLS: usize = 32;
 /// A run of so many cases reaches every kind of answer in [`KINDS`].
@@ -146,15 +149,9 @@ impl Differential {
         let started = Instant::now();
         while report.cases < self.cases && report.disagreements.is_empty() {
             let left = self.cases - report.cases;
-            let rounds = (0..SIDECARS.min(left.div_ceil(CALLS))).map(|_| {
-                loop {
-                    let round = grammar::round(&mut dice, CALLS);
-                    if let Ok(askable) = Askable::new(round, &keyring) {
-                        return askable;
-                    }
-                }
-            });
-            let rounds: Vec<_> = rounds.collect();
+            let rounds = (0..SIDECARS.min(left.div_ceil(CALLS)))
+                .map(|_| throw(&mut dice, &keyring))
+                .collect::<Result<Vec<_>>>()?;
             report.sidecars += rounds.len();
             let judged = stage.judge(rounds).await?;
             report.cases += judged.len();
@@ -173,6 +170,12 @@ impl Differential {
         }
         Ok(())
     }
+}
+
+/// Throws until the API server would take the manifests.
+fn throw(dice: &mut Dice, keyring: &Keyring) -> Result<Askable> {
+    let thrown = (0..100).find_map(|_| Askable::new(grammar::round(dice, CALLS), keyring).ok());
+    thrown.context("a hundred times the API server would refuse the manifests")
 }
 
 /// Nothing where standard error is no terminal.
@@ -222,11 +225,11 @@ fn disagreement(file: PathBuf, judged: Judged, recorded: String) -> Disagreement
         recorded,
         scene: judged.scene(),
         model: judged.model,
-        envoy: judged.envoy,
+        envoy: judged.envoy.redacted(),
     }
 }
 
-/// Shrinks and saves one disagreement of each kind.
+/// Shrinks and saves one disagreement of each kind, up to [`DISAGREEMENTS`].
 async fn save(
     stage: &mut Stage,
     different: Vec<Judged>,
@@ -236,7 +239,7 @@ async fn save(
     let mut kinds = BTreeSet::new();
     for judged in different {
         let (model, envoy) = judged.kinds();
-        if !kinds.insert((model.clone(), envoy.clone())) {
+        if kinds.len() == DISAGREEMENTS || !kinds.insert((model.clone(), envoy.clone())) {
             continue;
         }
         let wanted = (model, envoy);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -123,10 +123,11 @@ pub struct Keyring {
 
 enum Key {
     Rsa(RsaKeyPair),
-    /// Each algorithm has a pair of its own type made from the same key.
     Ec {
-        pair: EcdsaKeyPair,
         curve: &'static str,
+        /// The same key for each hash that the library signs with on its curve,
+        /// by the algorithm that asks for it. The first is for any other.
+        pairs: Vec<(&'static str, EcdsaKeyPair)>,
     },
     Ed25519(Ed25519KeyPair),
     Secret(&'static [u8]),
@@ -165,15 +166,28 @@ impl Keyring {
             ("foreign-rsa", rsa()?),
             (
                 "p256",
-                ec(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256")?,
+                ec(
+                    "P-256",
+                    &[("ES256", &signature::ECDSA_P256_SHA256_FIXED_SIGNING)],
+                )?,
             ),
             (
                 "p384",
-                ec(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384")?,
+                ec(
+                    "P-384",
+                    &[("ES384", &signature::ECDSA_P384_SHA384_FIXED_SIGNING)],
+                )?,
             ),
             (
                 "p521",
-                ec(&signature::ECDSA_P521_SHA512_FIXED_SIGNING, "P-521")?,
+                ec(
+                    "P-521",
+                    &[
+                        ("ES256", &signature::ECDSA_P521_SHA256_FIXED_SIGNING),
+                        ("ES384", &signature::ECDSA_P521_SHA384_FIXED_SIGNING),
+                        ("ES512", &signature::ECDSA_P521_SHA512_FIXED_SIGNING),
+                    ],
+                )?,
             ),
             ("ed25519", Key::Ed25519(Ed25519KeyPair::generate()?)),
             ("secret", Key::Secret(SHARED_SECRET)),
@@ -196,9 +210,9 @@ impl Keyring {
                     "e": base64(key.exponent().big_endian_without_leading_zero()),
                 })
             }
-            Key::Ec { pair, curve } => {
+            Key::Ec { curve, pairs } => {
                 // An uncompressed point: 4, x, y.
-                let point = &pair.public_key().as_ref()[1..];
+                let point = &pairs.first()?.1.public_key().as_ref()[1..];
                 let (x, y) = point.split_at(point.len() / 2);
                 json!({"kty": "EC", "crv": curve, "x": base64(x), "y": base64(y)})
             }
@@ -222,7 +236,11 @@ impl Keyring {
                 pair.sign(rsa_padding(alg), &self.random, message, &mut bytes)?;
                 bytes
             }
-            Key::Ec { pair, .. } => pair.sign(&self.random, message)?.as_ref().to_vec(),
+            Key::Ec { pairs, .. } => {
+                let fitting = pairs.iter().find(|(name, _)| *name == alg);
+                let (_, pair) = fitting.or(pairs.first()).context("a key has a pair")?;
+                pair.sign(&self.random, message)?.as_ref().to_vec()
+            }
             Key::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
             Key::Secret(secret) => {
                 let algorithm = match alg {
@@ -238,11 +256,17 @@ impl Keyring {
     }
 }
 
-fn ec(algorithm: &'static EcdsaSigningAlgorithm, curve: &'static str) -> Result<Key> {
-    let Ok(pair) = EcdsaKeyPair::generate(algorithm) else {
-        bail!("no key on curve {curve} could be made");
-    };
-    Ok(Key::Ec { pair, curve })
+fn ec(
+    curve: &'static str,
+    algorithms: &[(&'static str, &'static EcdsaSigningAlgorithm)],
+) -> Result<Key> {
+    let (_, first) = algorithms.first().context("a curve has an algorithm")?;
+    let key = EcdsaKeyPair::generate(first)?.to_pkcs8v1()?;
+    let pairs = algorithms
+        .iter()
+        .map(|(alg, algorithm)| Ok((*alg, EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref())?)))
+        .collect::<Result<_>>()?;
+    Ok(Key::Ec { curve, pairs })
 }
 
 fn rsa_padding(alg: &str) -> &'static dyn RsaEncoding {

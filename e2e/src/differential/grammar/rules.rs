@@ -487,7 +487,7 @@ fn peer_authentication(dice: &mut Dice) -> PeerAuthentication {
     use MtlsMode::{Disable, Permissive, Strict, Unset};
     let mode = |dice: &mut Dice| MutualTls {
         mode: *dice.pick(&[
-            Permissive, Permissive, Strict, Strict, Strict, Disable, Unset,
+            Permissive, Permissive, Permissive, Strict, Strict, Disable, Unset,
         ]),
     };
     let selector = selector(dice);
