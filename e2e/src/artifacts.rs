@@ -140,17 +140,11 @@ pub async fn cached(name: &str, make: impl AsyncFnOnce(PathBuf) -> Result<()>) -
     Ok(folder)
 }
 
-/// Whether the cache has a finished folder whose name begins like this and is of
-/// the pinned version.
-pub fn is_cached(kind: &str) -> bool {
-    let version = match kind {
-        "envoy-" => &versions().envoy,
-        _ => &versions().keycloak,
-    };
-    let prefix = format!("{kind}{version}");
+/// Whether the cache has a finished folder whose name begins like this.
+pub fn is_cached(prefix: &str) -> bool {
     let entries = workspace::cache_dir().and_then(|cache| fs::read_dir(cache).ok());
     entries.into_iter().flatten().flatten().any(|entry| {
-        entry.file_name().to_string_lossy().starts_with(&prefix)
+        entry.file_name().to_string_lossy().starts_with(prefix)
             && entry.path().join(COMPLETE).exists()
     })
 }

@@ -60,13 +60,13 @@ pub async fn local_stage() -> Vec<Check> {
             found: runs("cargo", "--version").await,
         },
     ];
-    if !artifacts::is_cached("envoy-") {
+    if !artifacts::is_cached(&format!("envoy-{}", versions().envoy)) {
         checks.push(Check {
             need: "pip",
             found: runs("pip", "--version").await,
         });
     }
-    if !artifacts::is_cached("keycloak-") {
+    if !artifacts::is_cached(&format!("keycloak-{}", versions().keycloak)) {
         checks.push(Check {
             need: "Maven",
             found: runs("mvn", "--version").await,

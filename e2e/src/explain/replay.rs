@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
 use policy::{Explanation, Token, Workload};
 use secrecy::ExposeSecret as _;
@@ -16,7 +15,7 @@ use crate::model::{Model, PORT, Sent, fetch_keys, workload_behind};
 use crate::poll::Timeouts;
 use crate::prediction::{self, Pair};
 use crate::redact::redact;
-use crate::report::table::{STYLE, WIDTH};
+use crate::report::table;
 use crate::run;
 use crate::stage::Stage;
 use crate::verdict::excerpt;
@@ -170,13 +169,7 @@ impl Replay {
     }
 
     fn render(&self) -> String {
-        let mut table = Table::new();
-        table
-            .load_style(STYLE)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(WIDTH)
-            .force_no_tty()
-            .set_header(["", "", "predicted", "seen"]);
+        let mut table = table::empty(["", "", "predicted", "seen"]);
         for pair in &self.pairs {
             let mark = if self.differs_in.contains(&pair.about) {
                 "✗"

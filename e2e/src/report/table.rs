@@ -15,8 +15,21 @@ use crate::verdict::Outcome;
 pub const WIDTH: u16 = 120;
 
 /// Columns side by side, a line under their heads.
-pub const STYLE: TableStyle =
+const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// An empty table of this look, as wide as its content needs and no wider than
+/// [`WIDTH`].
+pub fn empty<const N: usize>(heads: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(STYLE)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .force_no_tty()
+        .set_header(heads);
+    table
+}
 
 /// Renders the run for a terminal, with ANSI colours if asked.
 pub fn render(run: &Run, colours: bool) -> String {
@@ -45,13 +58,7 @@ impl Display for Terminal<'_> {
 }
 
 fn table(run: &Run, colours: bool) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(STYLE)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH)
-        .force_no_tty()
-        .set_header(["", "case", "token", "request", "want", "got", "decided by"]);
+    let mut table = empty(["", "case", "token", "request", "want", "got", "decided by"]);
     if colours {
         table.enforce_styling();
     }

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use secrecy::{ExposeSecret, SecretString};
 use token_client::batch;
 
 use super::network::free_port;
+use super::private;
 use super::process::Process;
 use crate::artifacts;
 use crate::doctor;
@@ -24,7 +25,6 @@ use crate::poll::Poll;
 use crate::secrets;
 use crate::stage::done_when_ok;
 use crate::tool::Tool;
-use crate::trouble::Trouble;
 use crate::versions::versions;
 
 /// From the first start ever to the master realm's keys.
@@ -89,13 +89,11 @@ impl Prepared {
     /// Leaves database and classes behind.
     async fn start_once(&self) -> Result<()> {
         let password = secrets::password()?;
-        write_secret(&self.password_file(), &password)?;
+        private::write(&self.password_file(), password.expose_secret())?;
         let address = free_port(Ipv4Addr::LOCALHOST.into(), 0)?;
-        let mut command = command(
-            &self.home(),
-            address,
-            &format!("-XX:ArchiveClassesAtExit='{}'", self.classes().display()),
-        );
+        let classes = format!("-XX:ArchiveClassesAtExit='{}'", self.classes().display());
+        let mut command = command(&self.home(), &classes);
+        listen(&mut command, address);
         command
             .args(["start", "--optimized"])
             .env("KC_HOSTNAME", format!("http://{address}"))
@@ -132,7 +130,7 @@ impl Prepared {
         let database = "data/h2/keycloakdb.mv.db";
         fs::copy(self.home().join(database), home.join(database))?;
         let classes = format!("-XX:SharedArchiveFile='{}'", self.classes().display());
-        let mut command = command(&home, address, &classes);
+        let mut command = command(&home, &classes);
         command.envs(env).args(args);
         // After the manifest's: every pod has the same address there.
         listen(&mut command, address);
@@ -140,7 +138,7 @@ impl Prepared {
     }
 }
 
-fn command(home: &Path, address: SocketAddr, jvm: &str) -> Command {
+fn command(home: &Path, jvm: &str) -> Command {
     let mut command = Command::new(home.join("bin/kc.sh"));
     // What the user has set is for another Keycloak.
     for (name, _) in std::env::vars_os() {
@@ -152,7 +150,6 @@ fn command(home: &Path, address: SocketAddr, jvm: &str) -> Command {
         .env("JAVA_OPTS", format!("{JVM} {jvm}"))
         // One node: no cluster to join.
         .env("KC_CACHE", "local");
-    listen(&mut command, address);
     command
 }
 
@@ -167,33 +164,9 @@ async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result
     let sender = batch::Sender::new();
     Poll::new("Keycloak's first start", FIRST_START)
         .until(async || {
-            if !process.is_alive() {
-                bail!(died(process));
-            }
+            process.check_alive()?;
             let answer = sender.send(batch::Request::get("certs", &url)).await;
             Ok(done_when_ok(&answer))
         })
         .await
-}
-
-/// What to say of a process that should be there.
-pub fn died(process: &Process) -> Trouble {
-    let words = process.last_words();
-    let cause = if words.contains("No space left on device") {
-        "make room on the disk"
-    } else {
-        "its last words say why; remove what is left with `mesh down --stage local`"
-    };
-    Trouble::new(format!("{} has ended:\n{words}", process.name), cause)
-}
-
-/// Writes a file that only its owner can read.
-pub fn write_secret(path: &Path, secret: &SecretString) -> Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::OpenOptions::new();
-    file.write(true).create(true).truncate(true).mode(0o600);
-    file.open(path)
-        .and_then(|mut file| file.write_all(secret.expose_secret().as_bytes()))
-        .with_context(|| path.display().to_string())
 }

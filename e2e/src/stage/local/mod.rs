@@ -10,6 +10,7 @@ mod keycloak;
 mod network;
 mod plan;
 mod pod;
+mod private;
 mod process;
 mod running;
 mod state;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::keycloak;
 use super::network;
 use super::pod::{Objects, Pod};
+use super::private;
 use super::process::Process;
 use super::state::{self, Sidecar, State};
 use crate::envoy::{self, Authority, Bootstrap, Outbound, Upstream};
@@ -192,13 +193,10 @@ pub fn start_sidecars(envoy: &Path, state: &mut State) -> Result<()> {
             clusters,
         };
         let bootstrap = bootstrap.render(&sidecar.name, &folder.join("listeners.json"));
-        keycloak::write_secret(
-            &folder.join("bootstrap.json"),
-            &bootstrap.to_string().into(),
-        )?;
-        keycloak::write_secret(
+        private::write(&folder.join("bootstrap.json"), bootstrap.to_string())?;
+        private::write(
             &folder.join("listeners.json"),
-            &envoy::listener_file("none", &[]).into(),
+            envoy::listener_file("none", &[]),
         )?;
         let name = format!("Envoy of {}", sidecar.name);
         let command = envoy::command(envoy, &folder, 1);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,6 +10,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, Secret, Service}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
+
+use super::private;
 
 /// The objects that pods are made of, by name in their namespace.
 #[derive(Debug, Default)]
@@ -174,14 +175,7 @@ impl Pod<'_> {
             let folder = below(root, &mount);
             fs::create_dir_all(&folder)?;
             for (name, content) in files {
-                let mut file = fs::OpenOptions::new();
-                let mut file = file
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(folder.join(&name))?;
-                std::io::Write::write_all(&mut file, &content)?;
+                private::write(&folder.join(name), content)?;
             }
         }
         Ok(())

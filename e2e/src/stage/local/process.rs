@@ -14,6 +14,7 @@ use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
 
 use crate::poll::{Poll, Step, TimedOut};
 use crate::tool::{self, KillOnDrop};
+use crate::trouble::Trouble;
 
 /// From SIGTERM to SIGKILL. Writing the classes takes Keycloak a while.
 const GRACE: Duration = Duration::from_mins(1);
@@ -74,6 +75,23 @@ impl Process {
             started == self.started
                 && !matches!(status, ProcessStatus::Zombie | ProcessStatus::Dead)
         })
+    }
+
+    /// Fails with its last words if it has ended.
+    pub fn check_alive(&self) -> Result<(), Trouble> {
+        if self.is_alive() {
+            return Ok(());
+        }
+        let words = self.last_words();
+        let fix = if words.contains("No space left on device") {
+            "make room on the disk"
+        } else {
+            "its last words say why; remove what is left with `mesh down --stage local`"
+        };
+        Err(Trouble::new(
+            format!("{} has ended:\n{words}", self.name),
+            fix,
+        ))
     }
 
     /// Ends it and what it started, and waits until it is gone.

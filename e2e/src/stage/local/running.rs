@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::{StreamExt, future, stream};
 use policy::http_filters;
 use token_client::{ConnectTo, batch};
 
-use super::keycloak;
+use super::process::Process;
 use super::state::{self, Sidecar, State};
 use crate::case::{Caller, Profile, StageName};
 use crate::envoy::{self, Admin, Inbound, PortRules};
@@ -96,15 +96,8 @@ impl LocalStage {
 
     /// Fails if a process has ended that should be there.
     pub fn check_alive(&self) -> Result<()> {
-        match self
-            .state
-            .processes
-            .iter()
-            .find(|process| !process.is_alive())
-        {
-            Some(process) => bail!(keycloak::died(process)),
-            None => Ok(()),
-        }
+        let mut processes = self.state.processes.iter();
+        Ok(processes.try_for_each(Process::check_alive)?)
     }
 
     /// Waits until the sidecars and the services are ready.

@@ -11,7 +11,7 @@ use policy::Workload;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::keycloak::write_secret;
+use super::private;
 use super::process::Process;
 use crate::envoy::{Certificate, Upstream};
 use crate::evidence::Evidence;
@@ -103,7 +103,7 @@ impl State {
     /// Writes it for the next command.
     pub fn save(&self) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        write_secret(&self.folder.join(FILE), &text.into())
+        private::write(&self.folder.join(FILE), text)
     }
 
     /// Remembers a process, at once: whatever happens next, it will be ended.
@@ -149,16 +149,13 @@ pub fn save_certificate(folder: &Path, sidecar: &Sidecar, certificate: &Certific
     let folder = folder.join("sidecars").join(&sidecar.name);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("chain.pem"), &certificate.chain_pem)?;
-    write_secret(
-        &folder.join("key.pem"),
-        &certificate.key_pem.expose_secret().into(),
-    )
+    private::write(&folder.join("key.pem"), certificate.key_pem.expose_secret())
 }
 
 /// Keeps the realm's secrets.
 pub fn save_secrets(folder: &Path, secrets: &RealmSecrets) -> Result<()> {
     let text = manifest::to_yaml(&secrets.objects()?);
-    write_secret(&folder.join(SECRETS), &text.into())
+    private::write(&folder.join(SECRETS), text)
 }
 
 /// Reads the realm's secrets back.
