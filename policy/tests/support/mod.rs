@@ -181,10 +181,13 @@ pub fn allow(rules: &str) -> String {
 
 pub fn demo() -> String {
     [
-        "stock/request-authentication",
-        "stock/authorization-policy",
-        "stock/peer-authentication",
-        "missing-token",
+        "base/request-authentication",
+        "base/peer-authentication",
+        "base/default-deny",
+        "base/backend",
+        "base/frontend",
+        "stock/people",
+        "missing-token/traffic-extension",
     ]
     .map(|name| {
         let path = format!(
