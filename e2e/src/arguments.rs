@@ -44,7 +44,9 @@ impl Ask {
         profile: Profile,
         phases: &Phases,
     ) -> Result<Run> {
-        let run = run::verify(stage, profile, &self.filter, phases, &Timeouts::default()).await?;
+        let timeouts = Timeouts::default();
+        let verify = run::verify(stage, profile, &self.filter, phases, &timeouts);
+        let run = Box::pin(verify).await?;
         run::show(&run, self.output == Output::Json)?;
         Ok(run)
     }

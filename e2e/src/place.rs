@@ -61,11 +61,11 @@ impl Place {
     /// The mesh that stands there.
     pub async fn open(&self) -> Result<AnyStage> {
         Ok(match self.target() {
-            Target::Kind(kind) => AnyStage::Kubernetes(Box::new(kind.open().await?)),
+            Target::Kind(kind) => AnyStage::Kubernetes(Box::new(Box::pin(kind.open()).await?)),
             Target::Local(local) => AnyStage::Local(Box::new(local.open()?)),
             Target::Cluster(context) => {
                 let cluster = Cluster::connect(None, &context).await?;
-                let stage = KubernetesStage::open(StageName::Cluster, cluster).await?;
+                let stage = Box::pin(KubernetesStage::open(StageName::Cluster, cluster)).await?;
                 AnyStage::Kubernetes(Box::new(stage))
             }
         })
@@ -76,23 +76,22 @@ impl Place {
     pub async fn up(&self, phases: &Phases) -> Result<(AnyStage, bool)> {
         let timeouts = Timeouts::default();
         let stage = match self.target() {
-            Target::Kind(kind) => AnyStage::Kubernetes(Box::new(kind.up(phases, &timeouts).await?)),
-            Target::Local(local) => AnyStage::Local(Box::new(local.up(phases, &timeouts).await?)),
+            Target::Kind(kind) => {
+                AnyStage::Kubernetes(Box::new(Box::pin(kind.up(phases, &timeouts)).await?))
+            }
+            Target::Local(local) => {
+                AnyStage::Local(Box::new(Box::pin(local.up(phases, &timeouts)).await?))
+            }
             Target::Cluster(context) => {
-                let cluster = Cluster::connect(None, &context).await?;
-                cluster.version().await?;
-                kubernetes::apply_keycloak(&cluster).await?;
-                kubernetes::apply_apps(&cluster).await?;
-                let ready = kubernetes::wait_for_workloads(&cluster, &timeouts);
-                phases.time("wait for workloads", ready).await?;
-                let stage = KubernetesStage::open(StageName::Cluster, cluster).await?;
+                let stage = Box::pin(up_in_cluster(&context, phases, &timeouts)).await?;
                 AnyStage::Kubernetes(Box::new(stage))
             }
         };
         phases
             .time("wait for discovery", stage.wait_for_discovery(&timeouts))
             .await?;
-        let in_force = run::put_in_force(&stage, Profile::Full, phases, &timeouts).await?;
+        let in_force =
+            Box::pin(run::put_in_force(&stage, Profile::Full, phases, &timeouts)).await?;
         Ok((stage, in_force))
     }
 
@@ -123,6 +122,20 @@ impl Place {
         let end = if there { "removed" } else { "is not there" };
         Ok(format!("{what} `{}` {end}", self.name))
     }
+}
+
+async fn up_in_cluster(
+    context: &str,
+    phases: &Phases,
+    timeouts: &Timeouts,
+) -> Result<KubernetesStage> {
+    let cluster = Cluster::connect(None, context).await?;
+    cluster.version().await?;
+    kubernetes::apply_keycloak(&cluster).await?;
+    kubernetes::apply_apps(&cluster).await?;
+    let ready = kubernetes::wait_for_workloads(&cluster, timeouts);
+    phases.time("wait for workloads", ready).await?;
+    KubernetesStage::open(StageName::Cluster, cluster).await
 }
 
 async fn remove_from(context: &str) -> Result<String> {
