@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::attacks::Attacks;
 use crate::case::{Profile, StageName};
 use crate::cluster::Cluster;
 use crate::differential::Differential;
@@ -102,6 +103,7 @@ enum Command {
     Explain(Box<Explain>),
     Translate(Translate),
     Differential(Differential),
+    Attacks(Attacks),
     /// Say what this machine lacks, each with the command that fixes it
     Doctor,
     /// Print new realm keys and secrets as Kubernetes Secrets, for `kubectl apply -f -`
@@ -186,6 +188,9 @@ impl Cli {
             Command::Explain(question) => question.run(),
             Command::Translate(question) => question.run(),
             Command::Differential(question) => interruptible(question.run()).await,
+            Command::Attacks(attacks) => {
+                interruptible(async { attacks.run_on(&attacks.place.open().await?).await }).await
+            }
             Command::Doctor => say_what_is_missing().await,
             Command::Secrets => {
                 print!(
@@ -223,7 +228,7 @@ impl Place {
         }
     }
 
-    async fn open(&self) -> Result<AnyStage> {
+    pub(crate) async fn open(&self) -> Result<AnyStage> {
         Ok(match self.target() {
             Target::Kind(kind) => AnyStage::Kubernetes(Box::new(kind.open().await?)),
             Target::Local(local) => AnyStage::Local(Box::new(local.open()?)),

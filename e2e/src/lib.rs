@@ -2,6 +2,8 @@
 //! through and which filter decided. The binary is `mesh`.
 
 pub mod artifacts;
+pub mod attack;
+pub mod attacks;
 pub mod case;
 pub mod cli;
 pub mod cluster;

@@ -8,6 +8,7 @@ use token_client::batch;
 use super::Stage;
 use super::kubernetes::KubernetesStage;
 use super::local::LocalStage;
+use crate::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use crate::case::{Caller, Profile, StageName};
 use crate::evidence::Evidence;
 use crate::secrets::RealmSecrets;
@@ -69,6 +70,22 @@ impl Stage for AnyStage {
 
     async fn sidecar(&self, workload: &str) -> Result<Sidecar> {
         delegate!(self, stage => stage.sidecar(workload).await)
+    }
+
+    fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String> {
+        delegate!(self, stage => stage.cannot_attack(from, request))
+    }
+
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
+        delegate!(self, stage => stage.attack(shot).await)
+    }
+
+    async fn refused_handshakes(&self, of: Target) -> Result<Option<u64>> {
+        delegate!(self, stage => stage.refused_handshakes(of).await)
+    }
+
+    fn app_lines(&self) -> Vec<AppLine> {
+        delegate!(self, stage => stage.app_lines())
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

@@ -12,7 +12,8 @@ use policy::Workload;
 use token_client::batch;
 use tokio::task::JoinSet;
 
-use super::Stage;
+use super::{Stage, attacker};
+use crate::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use crate::case::{Caller, Profile, StageName};
 use crate::cluster::{self, Cluster};
 use crate::evidence::Evidence;
@@ -25,7 +26,7 @@ use crate::versions::versions;
 use crate::workspace;
 
 const KEYCLOAK: &str = "keycloak";
-const DEMO: &str = "demo";
+pub(super) const DEMO: &str = "demo";
 /// The namespaces that `up` makes and `down` removes.
 pub const OUR_NAMESPACES: [&str; 2] = [DEMO, KEYCLOAK];
 /// The workloads whose sidecar's access log is evidence.
@@ -115,6 +116,7 @@ pub struct KubernetesStage {
     cluster: Cluster,
     callers: BTreeMap<Caller, (tokio::sync::Mutex<cluster::Caller>, IpAddr)>,
     evidence: Arc<Mutex<Evidence>>,
+    app_lines: Arc<Mutex<Vec<AppLine>>>,
     /// Ends with the stage.
     _listeners: JoinSet<()>,
 }
@@ -148,11 +150,13 @@ impl KubernetesStage {
                 }
             });
         }
+        let app_lines = attacker::follow_apps(&cluster, &mut listeners).await?;
         Ok(Self {
             name,
             cluster,
             callers,
             evidence,
+            app_lines,
             _listeners: listeners,
         })
     }
@@ -249,6 +253,23 @@ impl Stage for KubernetesStage {
         };
         let config = self.cluster.proxy_config(DEMO, &pod).await?;
         Sidecar::read(workload, &config).with_context(|| format!("the sidecar of {pod}"))
+    }
+
+    fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String> {
+        attacker::cannot_attack(from, request)
+    }
+
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
+        attacker::attack(self, shot).await
+    }
+
+    /// Nobody here can shake hands as no member does.
+    async fn refused_handshakes(&self, _: Target) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn app_lines(&self) -> Vec<AppLine> {
+        self.app_lines.lock().expect("lock must be whole").clone()
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Stages: places where the mesh really runs.
 
 mod any;
+mod attacker;
 pub mod kind;
 pub mod kubernetes;
 pub mod local;
@@ -12,6 +13,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use token_client::batch;
 
+use crate::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use crate::case::{Caller, Profile, StageName};
 use crate::evidence::Evidence;
 use crate::poll::{Poll, Step, Timeouts};
@@ -90,6 +92,19 @@ pub trait Stage {
             })
             .await
     }
+
+    /// Why an attack by `from` cannot be sent here; nothing if it can.
+    fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String>;
+
+    /// Sends bytes as they are, over a connection of their own.
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer>;
+
+    /// How many TLS handshakes the proxy before a workload has refused, by its
+    /// own count; nothing where that cannot be asked.
+    async fn refused_handshakes(&self, of: Target) -> Result<Option<u64>>;
+
+    /// What the workloads themselves have logged since the stage was opened.
+    fn app_lines(&self) -> Vec<AppLine>;
 
     /// Writes what helps to understand a failure into a folder, redacted.
     async fn dump(&self, folder: &Path) -> Result<()>;

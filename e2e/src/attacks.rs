@@ -1,0 +1,81 @@
+//! `mesh attacks`: hostile requests to a mesh that stands.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::attack::{Selection, fire};
+use crate::cli::{Output, Place};
+use crate::grant::Grants;
+use crate::phases::Phases;
+use crate::poll::Timeouts;
+use crate::report::{self, Row, Run, Tally};
+use crate::run::write_reports;
+use crate::stage::Stage;
+use crate::workspace;
+
+/// Send hostile requests to a mesh that stands, and judge each by three
+/// witnesses: the answer, the proxy's log and the application's own
+#[derive(Debug, Args)]
+pub struct Attacks {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Only attacks whose name or class contains this, or matches it as a glob;
+    /// the controls come along
+    #[arg(long)]
+    filter: Vec<String>,
+    /// One attack of each group
+    #[arg(long)]
+    short: bool,
+    /// Another folder of attacks
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
+    /// How to print the result on standard output
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+impl Attacks {
+    /// Exit code 0 if every attack came out as it must, 1 if one did not.
+    pub async fn run_on(&self, stage: &impl Stage) -> Result<ExitCode> {
+        let grants = Grants::load(&workspace::path("e2e/grants.yaml"))?;
+        let selection = Selection {
+            filters: self.filter.clone(),
+            short: self.short,
+            corpus: self.corpus.clone().unwrap_or_else(|| workspace::path("e2e/attacks")),
+        };
+        let run = fire(stage, &grants, &selection, &Phases::default(), &Timeouts::default()).await?;
+        let folder = write_reports(&run)?;
+        eprintln!("report:   {}", folder.display());
+        self.show(&run)?;
+        Ok(ExitCode::from(u8::from(!run.succeeded())))
+    }
+
+    fn show(&self, run: &Run) -> Result<()> {
+        let text = match self.output {
+            Output::Json => report::json::render(run)?,
+            Output::Table => classes(run) + &report::table::failures(run),
+        };
+        writeln!(std::io::stdout().lock(), "{}", text.trim_end())?;
+        Ok(())
+    }
+}
+
+/// How many attacks of each class came out how.
+fn classes(run: &Run) -> String {
+    let mut classes = BTreeMap::<&str, Vec<&Row>>::new();
+    for row in &run.rows {
+        classes.entry(&row.family).or_default().push(row);
+    }
+    let mut table = report::table::empty(["class", "attacks", "as they must", "not so", "not sent"]);
+    for (class, rows) in classes {
+        let Tally { passed, failed, skipped } = Tally::of(rows.iter().copied());
+        let counts = [rows.len(), passed, failed, skipped].map(|count| count.to_string());
+        table.add_row([class.to_owned()].into_iter().chain(counts));
+    }
+    format!("{}\n", table.trim_fmt())
+}
