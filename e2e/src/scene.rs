@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use policy::{KeySets, Manifests, Mesh};
 
-use crate::workspace;
+use harness::workspace;
 
 /// The resources that a question is about.
 #[derive(Debug, Args)]

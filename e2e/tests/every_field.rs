@@ -5,15 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use e2e::case::Profile;
-use e2e::manifest::load_file;
-use e2e::model::Model;
-use e2e::phases::Phases;
-use e2e::poll::{Poll, Step, Timeouts};
-use e2e::stage::Stage;
-use e2e::stage::kind::Kind;
-use e2e::stage::kubernetes::KubernetesStage;
+use harness::case::Profile;
+use harness::model::Model;
+use harness::poll::{Poll, Step, Timeouts};
+use harness::report::phases::Phases;
+use harness::stage::Stage;
 use policy::Manifests;
+use stages::kind::Kind;
+use stages::kubernetes::KubernetesStage;
+use stages::manifest::load_file;
 
 #[tokio::test]
 #[ignore = "needs Docker, kind and istioctl: just test-docker"]
@@ -57,7 +57,7 @@ async fn wait_until_differing(stage: &KubernetesStage, model: &Model, count: usi
     .until(async || {
         let mut differences = Vec::new();
         for workload in stage.comparable() {
-            let difference = stage.sidecar(&workload).await?.difference(model)?;
+            let difference = stage.difference(&workload, model).await?;
             differences.extend(difference.map(|text| format!("{workload}:\n{text}")));
         }
         Ok(if differences.len() == count {

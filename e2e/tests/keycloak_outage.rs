@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use e2e::case::{Caller, Profile};
-use e2e::phases::Phases;
-use e2e::poll::{Poll, Step, Timeouts};
-use e2e::run;
-use e2e::stage::Stage;
-use e2e::stage::kind::Kind;
-use e2e::stage::kubernetes::KubernetesStage;
+use harness::case::{Caller, Profile};
+use harness::poll::{Poll, Step, Timeouts};
+use harness::report::phases::Phases;
+use harness::run;
+use harness::stage::Stage;
 use outage::admin::{Admin, bearer};
 use outage::frontend::{ask, ask_until, counter, fetched_in_all, in_words, tokens_fetched};
 use outage::load::under_load;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::{Value, json};
+use stages::kind::Kind;
+use stages::kubernetes::KubernetesStage;
 use token_client::batch::{Outcome, Request};
 use token_client::jwt;
 use tokio::time::sleep;
@@ -272,7 +272,8 @@ async fn changed_secret_is_taken_up_without_a_restart(stage: &KubernetesStage) -
     let fetched = tokens_fetched(stage);
     let changed = Instant::now();
     let ((), load) = under_load(stage, async {
-        stage.cluster().apply(&[frontends_secret(&secret)?]).await?;
+        let secret = serde_json::from_value(frontends_secret(&secret))?;
+        stage.cluster().apply(&[secret]).await?;
         fetched_in_all(stage, fetched + 1, FILE_REFRESHED).await
     })
     .await?;
@@ -306,11 +307,11 @@ async fn rejected_more_than(stage: &KubernetesStage, before: u64) -> Result<()> 
         .await
 }
 
-fn frontends_secret(secret: &SecretString) -> Result<kube::core::DynamicObject> {
-    Ok(serde_json::from_value(json!({
+fn frontends_secret(secret: &SecretString) -> Value {
+    json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"namespace": "demo", "name": "frontend-client"},
         "data": {"client-secret": BASE64_STANDARD.encode(secret.expose_secret())},
-    }))?)
+    })
 }

@@ -38,7 +38,11 @@ pub async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, sent: &[u
         Ok(Ok(())) | Err(_) => None,
     };
     while heard.bytes.len() < MAX_HEARD {
-        let patience = if heard.bytes.is_empty() { PATIENCE } else { AFTERTHOUGHT };
+        let patience = if heard.bytes.is_empty() {
+            PATIENCE
+        } else {
+            AFTERTHOUGHT
+        };
         match timeout(patience, read(&mut stream, &mut heard.bytes)).await {
             Ok(Ok(0)) => {
                 heard.closed = Some(cut_short.unwrap_or_else(|| "end of stream".to_owned()));

@@ -1,13 +1,13 @@
 //! Keycloak's administrator, who works from inside the mesh.
 
 use anyhow::{Context, Result, ensure};
-use e2e::case::Caller;
-use e2e::run::issuer;
-use e2e::secrets::RealmSecrets;
-use e2e::stage::Stage;
-use e2e::stage::kubernetes::KubernetesStage;
+use harness::case::Caller;
+use harness::run::issuer;
+use harness::secrets::RealmSecrets;
+use harness::stage::Stage;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use stages::kubernetes::KubernetesStage;
 use token_client::batch::{Request, Response};
 
 use super::frontend::ask;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::case::Caller;
-use e2e::poll::{Poll, Step};
-use e2e::stage::Stage;
-use e2e::stage::kubernetes::KubernetesStage;
+use harness::case::Caller;
+use harness::poll::{Poll, Step};
+use harness::stage::Stage;
 use serde_json::Value;
+use stages::kubernetes::KubernetesStage;
 use token_client::batch::{Answer, Outcome, Request};
 
 pub const FRONTEND: &str = "http://frontend.demo.svc.cluster.local/";

@@ -6,9 +6,9 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::case::Caller;
-use e2e::stage::Stage;
-use e2e::stage::kubernetes::KubernetesStage;
+use harness::case::Caller;
+use harness::stage::Stage;
+use stages::kubernetes::KubernetesStage;
 use token_client::batch::{Connection, Request};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 

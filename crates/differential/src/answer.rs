@@ -1,0 +1,238 @@
+//! What a call gets: by the model, and by Envoy.
+
+use std::fmt;
+
+use policy::{Explanation, Outcome, Question, Token, explain};
+use serde::Serialize;
+
+use super::scene::{Call, Request, Rules, workload};
+use super::wire::Response;
+use harness::redact::redact;
+
+/// The body of every answer that comes from behind the sidecar.
+pub const UPSTREAM_BODY: &str = "ok";
+
+/// What a call gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// An HTTP answer.
+    Reply(Reply),
+    /// A connection that is closed without one, with what the proxy logs about it.
+    Closed(Option<String>),
+    /// The sidecar does not take its configuration.
+    ConfigurationRefused,
+    /// The model cannot tell, though all is known.
+    Open(Vec<String>),
+}
+
+/// An HTTP answer and what the proxy logs about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Body.
+    pub body: String,
+    /// `www-authenticate`.
+    pub www_authenticate: Option<String>,
+    /// `%RESPONSE_CODE_DETAILS%`.
+    pub details: String,
+}
+
+impl Reply {
+    /// What was received, with what was logged.
+    pub fn new(response: Response, details: String) -> Self {
+        Self {
+            status: response.status,
+            body: response.body,
+            www_authenticate: response.www_authenticate,
+            details,
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(_) | Self::ConfigurationRefused => f.write_str(&self.kind()),
+            Self::Open(missing) => write!(f, "unknown for want of {}", missing.join(", ")),
+            Self::Reply(reply) => {
+                write!(f, "{} {} {:?}", reply.status, reply.details, reply.body)?;
+                match &reply.www_authenticate {
+                    None => Ok(()),
+                    Some(challenge) => write!(f, ", www-authenticate: {challenge}"),
+                }
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// The answer without what differs from policy to policy and from request
+    /// to request.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Closed(None) => "connection closed".to_owned(),
+            Self::Closed(Some(details)) => format!("connection closed, {details}"),
+            Self::ConfigurationRefused => "configuration refused".to_owned(),
+            Self::Open(_) => "unknown".to_owned(),
+            Self::Reply(Reply {
+                status, details, ..
+            }) => match details.split_once('[') {
+                Some((what, "none]")) => format!("{status} {what}[none]"),
+                Some((what, _)) if what.starts_with("rbac") => format!("{status} {what}[rule]"),
+                _ => format!("{status} {details}"),
+            },
+        }
+    }
+
+    /// The same for reports: a challenge repeats the token of a query.
+    #[must_use]
+    pub fn redacted(mut self) -> Self {
+        if let Self::Reply(Reply {
+            www_authenticate: Some(challenge),
+            ..
+        }) = &mut self
+        {
+            *challenge = redact(challenge);
+        }
+        self
+    }
+
+    /// Whether the model's answer is what Envoy gave.
+    pub fn agrees_with(&self, observed: &Self) -> bool {
+        let (Self::Reply(model), Self::Reply(envoy)) = (self, observed) else {
+            return self == observed && !matches!(self, Self::Open(_));
+        };
+        let challenge = match (&model.www_authenticate, &envoy.www_authenticate) {
+            (Some(model), Some(envoy)) => fits(model, envoy),
+            (model, envoy) => model == envoy,
+        };
+        challenge
+            && (model.status, &model.body, &model.details)
+                == (envoy.status, &envoy.body, &envoy.details)
+    }
+}
+
+/// Whether a text is as the model says, which tells no tokens: it writes
+/// `<token>` where one stands.
+fn fits(model: &str, text: &str) -> bool {
+    let mut parts = model.split("<token>");
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    for part in parts {
+        let end = rest.find(['&', '"']).unwrap_or(rest.len());
+        let Some(after) = rest[end..].strip_prefix(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+/// The model's answer at `now`; `request` is the call's with its tokens made.
+pub fn predict(rules: &Rules, call: &Call, request: &Request, now: u64) -> Answer {
+    let explanation = explain(&Question {
+        mesh: &rules.mesh,
+        manifests: &rules.manifests,
+        workload: &workload(),
+        keys: &rules.keys,
+        request: &call.for_model(request),
+        token: &Token::None,
+        now,
+    });
+    match explanation.outcome {
+        Some(outcome) => of_outcome(outcome),
+        None => without_outcome(explanation),
+    }
+}
+
+fn of_outcome(outcome: Outcome) -> Answer {
+    let details = outcome.response_code_details;
+    let (status, body) = match (outcome.allowed, outcome.status) {
+        (true, _) => (200, Some(UPSTREAM_BODY.to_owned())),
+        (false, Some(status)) => (status, outcome.body),
+        (false, None) => return Answer::Closed(details),
+    };
+    Answer::Reply(Reply {
+        status,
+        body: body.unwrap_or_default(),
+        www_authenticate: outcome.www_authenticate,
+        details: details.unwrap_or_default(),
+    })
+}
+
+fn without_outcome(explanation: Explanation) -> Answer {
+    let refused = "the configuration that the sidecar still has";
+    if explanation.missing == [refused] {
+        Answer::ConfigurationRefused
+    } else {
+        Answer::Open(explanation.missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, details: &str, challenge: Option<&str>) -> Answer {
+        Answer::Reply(Reply {
+            status,
+            body: String::new(),
+            www_authenticate: challenge.map(str::to_owned),
+            details: details.to_owned(),
+        })
+    }
+
+    #[test]
+    fn every_part_of_a_reply_must_agree() {
+        let model = reply(401, "a", Some("Bearer"));
+        assert!(model.agrees_with(&reply(401, "a", Some("Bearer"))));
+        assert!(!model.agrees_with(&reply(403, "a", Some("Bearer"))));
+        assert!(!model.agrees_with(&reply(401, "b", Some("Bearer"))));
+        assert!(!model.agrees_with(&reply(401, "a", None)));
+        assert!(!model.agrees_with(&Answer::Closed(None)));
+    }
+
+    #[test]
+    fn model_that_cannot_tell_never_agrees() {
+        let open = Answer::Open(vec!["port".to_owned()]);
+        assert!(!open.agrees_with(&open));
+    }
+
+    #[test]
+    fn token_that_the_model_hides_may_be_any_but_nothing_else_may() {
+        let model = "Bearer realm=\"http://x/a?t=<token>&z=1\"";
+        assert!(fits(model, "Bearer realm=\"http://x/a?t=eyJ.eyJ.abc&z=1\""));
+        assert!(!fits(
+            model,
+            "Bearer realm=\"http://x/b?t=eyJ.eyJ.abc&z=1\""
+        ));
+        assert!(!fits(
+            model,
+            "Bearer realm=\"http://x/a?t=eyJ.eyJ.abc&z=2\""
+        ));
+        assert!(!fits(
+            model,
+            "Bearer realm=\"http://x/a?t=eyJ.eyJ.abc&z=1\", more"
+        ));
+    }
+
+    #[test]
+    fn kind_leaves_names_out_but_not_whether_a_rule_matched() {
+        let matched = reply(
+            403,
+            "rbac_access_denied_matched_policy[ns[demo]-policy[p0]-rule[0]]",
+            None,
+        );
+        assert_eq!(
+            matched.kind(),
+            "403 rbac_access_denied_matched_policy[rule]"
+        );
+        let none = reply(403, "rbac_access_denied_matched_policy[none]", None);
+        assert_eq!(none.kind(), "403 rbac_access_denied_matched_policy[none]");
+        let jwt = reply(401, "jwt_authn_access_denied{Jwt_is_expired}", None);
+        assert_eq!(jwt.kind(), "401 jwt_authn_access_denied{Jwt_is_expired}");
+    }
+}

@@ -1,0 +1,13 @@
+//! Envoy as a plain process: its configuration as istiod would make it, its
+//! certificates, and its rules swapped through a file.
+
+mod admin;
+mod authority;
+mod config;
+mod outbound;
+pub mod sidecar;
+
+pub use admin::{Admin, command, listener_file};
+pub use authority::{Authority, Certificate};
+pub use config::{AccessLog, Bootstrap, Inbound, PortRules, address, router};
+pub use outbound::{Outbound, Upstream, cluster};

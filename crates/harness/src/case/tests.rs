@@ -1,0 +1,430 @@
+//! The loader's complaints, the selection, and the project's own table.
+
+use std::fs;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::*;
+use crate::token::grant::Grants;
+use crate::token::{Granted, Keyring, generate_private_key};
+use crate::workspace;
+
+fn project(path: &str) -> PathBuf {
+    workspace::path("e2e").join(path)
+}
+
+fn grants() -> Grants {
+    Grants::load(&project("grants.yaml")).unwrap()
+}
+
+/// Loads one file of this text.
+fn load(yaml: &str) -> Result<Cases, String> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("10-some.yaml"), yaml).unwrap();
+    let folder = format!("{}/", dir.path().display());
+    Cases::load(dir.path(), &grants()).map_err(|error| error.to_string().replace(&folder, ""))
+}
+
+/// A file with a control, then these lines as further cases.
+fn with_control(cases: &str) -> String {
+    let control = "{name: ok, token: {granted: user}, expect: {status: 200, decided_by: app}}";
+    format!("family: some\ncontrol: ok\ncases:\n  - {control}\n{cases}")
+}
+
+fn complaint(cases: &str) -> String {
+    load(&with_control(cases)).unwrap_err()
+}
+
+// === The project's own table ===
+
+#[test]
+fn the_projects_own_table_loads() {
+    let cases = Cases::load(&project("cases"), &grants()).unwrap_or_else(|error| panic!("{error}"));
+    assert!(cases.all().len() > 50, "{} cases", cases.all().len());
+}
+
+#[test]
+fn every_refusal_by_the_rules_says_what_was_missed() {
+    let cases = Cases::load(&project("cases"), &grants()).unwrap();
+    for case in cases.all() {
+        let by_rules = case.expected(Profile::Full).decided_by == DecidedBy::Authz;
+        assert_eq!(case.because.is_some(), by_rules, "{}", case.name);
+    }
+}
+
+#[test]
+fn every_grant_is_used_by_some_case() {
+    let cases = Cases::load(&project("cases"), &grants()).unwrap();
+    let grants = grants();
+    let known: BTreeSet<_> = grants.grants.keys().map(String::as_str).collect();
+    assert_eq!(grants_needed(cases.all()), known);
+}
+
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    for entry in fs::read_dir(project("cases")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# "), "{}", path.display());
+    }
+}
+
+// === Complaints ===
+
+#[test]
+fn unknown_key_is_refused_with_file_and_line() {
+    let text = complaint("  - {name: a, token: none, expectation: 1}");
+    assert!(
+        text.starts_with("10-some.yaml:5: unknown field `expectation`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn unreadable_time_is_refused_with_file_and_line() {
+    let text = complaint("  - name: a\n    token: {minted: {like: user, claims: {exp: now-soon}}}");
+    assert_eq!(
+        text,
+        "10-some.yaml:6: cannot read the time `now-soon`: write `now`, `now-59s` or `now+1h`"
+    );
+}
+
+#[test]
+fn two_kinds_of_body_are_refused() {
+    let text = complaint(
+        "  - name: a\n    token: none\n    expect: {status: 401, body: a, body_contains: b, decided_by: authn}",
+    );
+    assert_eq!(
+        text,
+        "10-some.yaml:7: give one of `body`, `body_contains` and `json`"
+    );
+}
+
+#[test]
+fn refused_connection_cannot_have_a_body() {
+    let text = complaint(
+        "  - name: a\n    token: none\n    expect: {connection: refused, body: a, decided_by: mtls}",
+    );
+    assert_eq!(
+        text,
+        "10-some.yaml:7: a refused connection has neither headers nor a body"
+    );
+}
+
+#[test]
+fn cause_is_for_refusals_by_authz_only() {
+    let text = complaint(
+        "  - {name: a, token: none, because: paths, expect: {status: 401, decided_by: authn}}",
+    );
+    assert_eq!(
+        text,
+        "10-some.yaml:5: `because` is for refusals by authz; other filters say why"
+    );
+}
+
+#[test]
+fn all_problems_are_told_not_only_the_first() {
+    let text = complaint(
+        "  - {name: ok, token: {granted: nobody}, expect: {status: 403, decided_by: authz}}
+  - {name: b, token: none, request: {authorization: 'Bearer {token}'}, expect: {status: 401, decided_by: authn}}
+  - {name: c, token: none, control: c, expect: {status: 401, decided_by: authn}}
+  - {name: d, token: none, control: b, expect: {status: 401, decided_by: authn}}
+  - {name: e, token: none, control: gone, expect: {status: 401, decided_by: authn}}
+  - {name: f, token: none}",
+    );
+    insta::assert_snapshot!(text, @"
+    10-some.yaml:5: `ok` is also the name of a case in 10-some.yaml:4
+    10-some.yaml:5: a case cannot be its own control
+    10-some.yaml:5: there is no grant `nobody` in grants.yaml
+    10-some.yaml:6: `token` and `{token}` in the request belong together
+    10-some.yaml:7: a case cannot be its own control
+    10-some.yaml:8: `b` cannot be a control: it does not expect a success
+    10-some.yaml:9: there is no case `gone` to be the control
+    10-some.yaml:10: no `expect`, here or at the top
+    ");
+}
+
+#[test]
+fn broken_file_is_told_without_what_follows_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = "{name: a, token: none, control: ok, expect: {status: 401, decided_by: authn}}";
+    fs::write(dir.path().join("00-ok.yaml"), "family: [").unwrap();
+    fs::write(
+        dir.path().join("10-no.yaml"),
+        format!("family: no\ncases: [{refused}]"),
+    )
+    .unwrap();
+    let error = Cases::load(dir.path(), &grants()).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("00-ok.yaml:1: "), "{error}");
+}
+
+#[test]
+fn negative_case_without_a_control_is_refused() {
+    let text = load(
+        "family: some\ncases: [{name: a, token: none, expect: {status: 401, decided_by: authn}}]",
+    )
+    .unwrap_err();
+    assert_eq!(
+        text,
+        "10-some.yaml:2: a negative case needs a `control`: a case that succeeds"
+    );
+}
+
+#[test]
+fn case_that_is_negative_in_one_profile_only_needs_a_control() {
+    let text = load(
+        "family: some\ncases: [{name: a, token: none, expect: {status: 200, decided_by: app}, stock: {status: 403, decided_by: authz}}]",
+    )
+    .unwrap_err();
+    assert!(text.contains("needs a `control`"), "{text}");
+}
+
+#[test]
+fn control_that_is_skipped_where_the_case_is_not_is_refused() {
+    let text = load(
+        "family: some
+cases:
+  - {name: ok, token: {granted: user}, skip: {local: because}, expect: {status: 200, decided_by: app}}
+  - {name: no, token: none, control: ok, expect: {status: 401, decided_by: authn}}",
+    )
+    .unwrap_err();
+    assert_eq!(
+        text,
+        "10-some.yaml:4: the control `ok` is skipped on `local`, where this case is not"
+    );
+}
+
+#[test]
+fn folder_without_cases_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Cases::load(dir.path(), &grants()).unwrap_err();
+    assert!(error.to_string().ends_with("no cases here"), "{error}");
+}
+
+// === Inheritance and selection ===
+
+const TWO_PROFILES: &str = "
+family: some
+control: ok
+expect: {status: 401, decided_by: missing-token}
+stock: {status: 403, decided_by: authz}
+cases:
+  - {name: ok, token: {granted: user}, expect: {status: 200, decided_by: app}}
+  - {name: no token, token: none}
+  - {name: junk, token: {raw: junk}, expect: {status: 401, decided_by: authn}}
+";
+
+fn by_name<'a>(cases: &'a Cases, name: &str) -> &'a Case {
+    cases.all().iter().find(|case| case.name == name).unwrap()
+}
+
+#[test]
+fn case_without_expect_takes_both_verdicts_from_the_top() {
+    let cases = load(TWO_PROFILES).unwrap();
+    let case = by_name(&cases, "no token");
+    assert_eq!(
+        case.expected(Profile::Full).to_string(),
+        "401 missing-token"
+    );
+    assert_eq!(case.expected(Profile::Stock).to_string(), "403 authz");
+    assert_eq!(case.control.as_deref(), Some("ok"));
+}
+
+#[test]
+fn case_with_expect_takes_neither_verdict_from_the_top() {
+    let cases = load(TWO_PROFILES).unwrap();
+    let case = by_name(&cases, "junk");
+    assert_eq!(case.expected(Profile::Stock).to_string(), "401 authn");
+}
+
+#[test]
+fn positive_case_needs_no_control_and_takes_none() {
+    let cases = load(TWO_PROFILES).unwrap();
+    assert_eq!(by_name(&cases, "ok").control, None);
+}
+
+#[test]
+fn one_case_is_found_by_its_name_or_a_part_that_no_other_has() {
+    let cases = load(TWO_PROFILES).unwrap();
+    assert_eq!(cases.find("no token").unwrap().name, "no token");
+    assert_eq!(cases.find("jun").unwrap().name, "junk");
+    assert_eq!(
+        cases.find("ok").unwrap().name,
+        "ok",
+        "though `no token` has it too"
+    );
+    let text = cases.find("o").unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "`o` may mean `ok` or `no token`: give more of the case's name"
+    );
+    let text = cases.find("x").unwrap_err().to_string();
+    assert_eq!(text, "no case is called `x`; `mesh verify` lists them");
+}
+
+#[test]
+fn selection_brings_the_controls_along() {
+    let cases = load(TWO_PROFILES).unwrap();
+    let names = |filter: &str| -> Vec<_> {
+        let filters = [filter.to_owned()];
+        cases
+            .select(&filters)
+            .unwrap()
+            .into_iter()
+            .map(|case| case.name.clone())
+            .collect()
+    };
+    assert_eq!(names("JUNK"), ["ok", "junk"]);
+    assert_eq!(names("no*"), ["ok", "no token"]);
+    assert_eq!(names("some").len(), 3);
+}
+
+#[test]
+fn filter_that_is_a_name_means_that_case_alone() {
+    let cases = load(TWO_PROFILES).unwrap();
+    let selected = cases.select(&["ok".to_owned()]).unwrap();
+    assert_eq!(
+        selected.iter().map(|case| &case.name).collect::<Vec<_>>(),
+        ["ok"]
+    );
+}
+
+#[test]
+fn selection_of_nothing_is_an_error() {
+    let cases = load(TWO_PROFILES).unwrap();
+    let error = cases.select(&["token no".to_owned()]).unwrap_err();
+    assert!(
+        error.to_string().starts_with("no case matches `token no`"),
+        "{error}"
+    );
+    assert_eq!(cases.select(&[]).unwrap().len(), 3);
+}
+
+// === Preparation ===
+
+/// Prepares the case of these lines with the token `e30.eyJzdWIiOiI0MiJ9.c2ln`,
+/// whose only claim is `sub: "42"`.
+fn prepare(lines: &str) -> Prepared {
+    let cases = load(&with_control(lines)).unwrap();
+    let token = SecretString::from("e30.eyJzdWIiOiI0MiJ9.c2ln");
+    let granted = Granted {
+        access_token: token,
+        refresh_token: None,
+    };
+    let granted = BTreeMap::from([("user".to_owned(), granted)]);
+    let keyring = Keyring::new(&generate_private_key().unwrap()).unwrap();
+    let mint = Mint {
+        granted: &granted,
+        keyring: &keyring,
+    };
+    cases.all()[1]
+        .prepare(Profile::Full, &mint, Timestamp::UNIX_EPOCH)
+        .unwrap()
+}
+
+fn authorization(prepared: &Prepared) -> Vec<&str> {
+    let headers = prepared.request.headers.iter();
+    headers
+        .filter(|(name, _)| name == "authorization")
+        .map(|(_, value)| value.as_str())
+        .collect()
+}
+
+const TOKEN: &str = "e30.eyJzdWIiOiI0MiJ9.c2ln";
+const REFUSED: &str = "expect: {status: 401, decided_by: authn}";
+
+#[test]
+fn token_is_presented_as_bearer_by_default() {
+    let prepared = prepare(&format!(
+        "  - {{name: a, token: {{granted: user}}, {REFUSED}}}"
+    ));
+    assert_eq!(authorization(&prepared), [format!("Bearer {TOKEN}")]);
+    assert_eq!(
+        prepared.request.url,
+        "http://backend.demo.svc.cluster.local/data"
+    );
+    assert_eq!(prepared.request.method, "GET");
+}
+
+#[test]
+fn no_token_means_no_header() {
+    let prepared = prepare(&format!("  - {{name: a, token: none, {REFUSED}}}"));
+    assert!(authorization(&prepared).is_empty());
+}
+
+#[test]
+fn token_goes_where_the_case_wants_it() {
+    let prepared = prepare(&format!(
+        "  - name: a
+    token: {{granted: user}}
+    other_token: {{raw: junk}}
+    request:
+      path: '/data?access_token={{token}}'
+      authorization: ['bearer {{token}}', 'Bearer {{other_token}}']
+      headers: {{x-token: '{{token}}'}}
+    {REFUSED}"
+    ));
+    assert_eq!(
+        authorization(&prepared),
+        [format!("bearer {TOKEN}"), "Bearer junk".to_owned()]
+    );
+    assert!(
+        prepared
+            .request
+            .url
+            .ends_with(&format!("/data?access_token={TOKEN}"))
+    );
+    assert!(
+        prepared
+            .request
+            .headers
+            .contains(&("x-token".to_owned(), TOKEN.to_owned()))
+    );
+}
+
+#[test]
+fn request_id_is_sent_and_is_one_that_envoy_leaves_alone() {
+    let prepared = prepare(&format!("  - {{name: a, token: none, {REFUSED}}}"));
+    let id = &prepared.request.id;
+    assert!(
+        prepared
+            .request
+            .headers
+            .contains(&("x-request-id".to_owned(), id.clone()))
+    );
+    // Envoy rewrites only ids of a dashed UUID's 36 characters.
+    assert_eq!(id.len(), 32);
+}
+
+#[test]
+fn claims_of_the_token_are_filled_into_the_expected_body() {
+    let prepared = prepare(
+        "  - name: a
+    token: {granted: user}
+    expect: {status: 200, json: {sub: '{token.sub}', email: '{token.email}'}, decided_by: app}",
+    );
+    let ExpectedAnswer::Http {
+        body: Some(ExpectedBody::Json(members)),
+        ..
+    } = prepared.expected.answer
+    else {
+        panic!("the case expects JSON")
+    };
+    assert_eq!(
+        Value::Object(members),
+        serde_json::json!({"sub": "42", "email": null})
+    );
+}
+
+#[test]
+fn prepared_case_does_not_show_its_token() {
+    let prepared = prepare(&format!(
+        "  - {{name: a, token: {{granted: user}}, {REFUSED}}}"
+    ));
+    assert!(
+        !format!("{prepared:?}").contains("eyJzdWIi"),
+        "{prepared:?}"
+    );
+}

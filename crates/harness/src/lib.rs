@@ -1,0 +1,18 @@
+//! The harness: cases, the tokens they need, what a mesh answers to them, and
+//! what to say of that. Where the mesh runs is the business of whoever
+//! implements [`Stage`](stage::Stage).
+
+pub mod attack;
+pub mod case;
+pub mod evidence;
+pub mod model;
+pub mod poll;
+pub mod redact;
+pub mod report;
+pub mod run;
+pub mod secrets;
+pub mod stage;
+pub mod token;
+pub mod trouble;
+pub mod verdict;
+pub mod workspace;

@@ -1,0 +1,114 @@
+//! The container images of the kind stage: ours are built here, upstream's
+//! must be present or pulled.
+
+use anyhow::{Context, Result};
+
+use crate::tool::Tool;
+use crate::versions::versions;
+use harness::trouble::Trouble;
+use harness::workspace;
+
+/// Our services; each is a crate with a Dockerfile and a binary of its name.
+pub const SERVICES: [&str; 3] = ["backend", "frontend", "token-client"];
+
+/// The image of one of our services.
+pub fn service_image(service: &str) -> String {
+    format!("mesh-oidc/{service}:dev")
+}
+
+/// Keycloak's image after its build step.
+pub fn keycloak_image() -> String {
+    format!("mesh-oidc/keycloak:{}", versions().keycloak)
+}
+
+/// Compiles the services as static binaries and puts each into an image.
+pub async fn build_services() -> Result<()> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let packages = SERVICES.iter().flat_map(|service| ["--package", service]);
+    // Static, because the images hold nothing else; the services resolve
+    // names without libc.
+    Tool::new("cargo")
+        .args(["build", "--release", "--quiet", "--target", &target])
+        .args(packages)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .current_dir(workspace::path("."))
+        .stderr_shown()
+        .run()
+        .await?;
+    let binaries = workspace::target_dir().join(&target).join("release");
+    for service in SERVICES {
+        let context = tempfile::tempdir()?;
+        std::fs::copy(binaries.join(service), context.path().join(service))
+            .with_context(|| format!("cargo left no binary `{service}`"))?;
+        build(
+            &service_image(service),
+            &workspace::path(service),
+            context.path(),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Builds Keycloak's image on top of upstream's.
+pub async fn build_keycloak() -> Result<()> {
+    have_or_pull(&versions().images.keycloak).await?;
+    let context = tempfile::tempdir()?;
+    build(
+        &keycloak_image(),
+        &workspace::path("manifests/keycloak"),
+        context.path(),
+    )
+    .await
+}
+
+async fn build(image: &str, recipe: &std::path::Path, context: &std::path::Path) -> Result<()> {
+    Tool::new("docker")
+        .args(["build", "--quiet", "--tag", image, "--file"])
+        .args([recipe.join("Dockerfile").as_path(), context])
+        .run()
+        .await
+        .with_context(|| format!("cannot build image {image}"))?;
+    Ok(())
+}
+
+/// Makes sure that an upstream image is in Docker's store.
+pub async fn have_or_pull(image: &str) -> Result<()> {
+    if Tool::new("docker")
+        .args(["image", "inspect", "--format", "{{.Id}}", image])
+        .run()
+        .await
+        .is_ok()
+    {
+        return Ok(());
+    }
+    Tool::new("docker")
+        .args(["pull", "--quiet", image])
+        .run()
+        .await
+        .map_err(|error| {
+            Trouble::new(
+                format!("image {image} is not here and cannot be pulled: {error}"),
+                format!(
+                    "make the registry reachable, or load it: docker load -i IMAGE.tar  ({image})"
+                ),
+            )
+        })?;
+    Ok(())
+}
+
+/// Whether proxyv2 was built on this machine, and so holds upstream Envoy
+/// without Istio's extensions: an image that was pulled has a registry digest.
+pub async fn proxy_is_plain_envoy() -> Result<bool> {
+    let digests = Tool::new("docker")
+        .args([
+            "image",
+            "inspect",
+            "--format",
+            "{{len .RepoDigests}}",
+            &versions().images.proxy,
+        ])
+        .run()
+        .await?;
+    Ok(digests.trim() == "0")
+}

@@ -1,0 +1,172 @@
+//! Keycloak as a process.
+//!
+//! Most of its start is work that comes out the same every time, so it is done
+//! once and kept: the build step, the database with its schema and the master
+//! realm, and the classes as the JVM has them in memory (AppCDS). Realms, keys
+//! and secrets are imported at each start.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use secrecy::{ExposeSecret, SecretString};
+use token_client::batch;
+
+use super::network::free_port;
+use super::private;
+use super::process::Process;
+use crate::artifacts;
+use crate::doctor;
+use crate::tool::Tool;
+use crate::versions::versions;
+use harness::poll::Poll;
+use harness::secrets;
+use harness::stage::done_when_ok;
+
+/// From the first start ever to the master realm's keys.
+const FIRST_START: Duration = Duration::from_mins(4);
+/// For a JVM that serves a handful of requests: what starts fastest.
+const JVM: &str = "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xlog:disable";
+
+/// A Keycloak that needs only realms.
+#[derive(Debug)]
+pub struct Prepared {
+    folder: PathBuf,
+}
+
+/// Fetches and prepares Keycloak, unless that is done.
+pub async fn prepare() -> Result<Prepared> {
+    // The kept classes are of one JVM.
+    let name = format!(
+        "keycloak-{}-java-{}",
+        versions().keycloak,
+        doctor::java().await?
+    );
+    let folder = artifacts::cached(&name, async |folder| {
+        let prepared = Prepared { folder };
+        artifacts::unpack_keycloak(&prepared.home()).await?;
+        prepared.build().await?;
+        prepared.start_once().await
+    })
+    .await?;
+    Ok(Prepared { folder })
+}
+
+impl Prepared {
+    fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    fn classes(&self) -> PathBuf {
+        self.folder.join("classes.jsa")
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.folder.join("admin-password")
+    }
+
+    /// The administrator of the kept master realm. It is made once on each
+    /// machine, and not with the secrets of a mesh.
+    pub fn admin_password(&self) -> Result<SecretString> {
+        let path = self.password_file();
+        let password = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(password.into())
+    }
+
+    async fn build(&self) -> Result<()> {
+        Tool::new(&self.home().join("bin/kc.sh").display().to_string())
+            .args(["build", "--db=dev-file"])
+            .run()
+            .await
+            .context("Keycloak's build step")?;
+        Ok(())
+    }
+
+    /// Leaves database and classes behind.
+    async fn start_once(&self) -> Result<()> {
+        let password = secrets::password()?;
+        private::write(&self.password_file(), password.expose_secret())?;
+        let address = free_port(Ipv4Addr::LOCALHOST.into(), 0)?;
+        let classes = format!("-XX:ArchiveClassesAtExit='{}'", self.classes().display());
+        let mut command = command(&self.home(), &classes);
+        listen(&mut command, address);
+        command
+            .args(["start", "--optimized"])
+            .env("KC_HOSTNAME", format!("http://{address}"))
+            .env("KC_HTTP_ENABLED", "true")
+            .env("KC_BOOTSTRAP_ADMIN_USERNAME", "admin")
+            .env("KC_BOOTSTRAP_ADMIN_PASSWORD", password.expose_secret());
+        let process = Process::spawn("Keycloak", command, &self.folder.join("first-start.log"))?;
+        let guard = process.killed_on_drop();
+        wait_for_master_realm(&process, address).await?;
+        // Its orderly end writes the classes.
+        process.end().await?;
+        guard.forgive();
+        Ok(())
+    }
+
+    /// Starts a Keycloak of its own for a stage: `root` stands for the root of
+    /// its container, with the realms to import in it.
+    pub fn start(
+        &self,
+        root: &Path,
+        address: SocketAddr,
+        args: &[String],
+        env: impl IntoIterator<Item = (String, String)>,
+        log: &Path,
+    ) -> Result<Process> {
+        let home = root.join("opt/keycloak");
+        fs::create_dir_all(home.join("bin"))?;
+        fs::create_dir_all(home.join("data/h2"))?;
+        // Its home is where its script lies.
+        fs::copy(self.home().join("bin/kc.sh"), home.join("bin/kc.sh"))?;
+        for part in ["lib", "conf", "providers", "themes"] {
+            symlink(self.home().join(part), home.join(part))?;
+        }
+        let database = "data/h2/keycloakdb.mv.db";
+        fs::copy(self.home().join(database), home.join(database))?;
+        let classes = format!("-XX:SharedArchiveFile='{}'", self.classes().display());
+        let mut command = command(&home, &classes);
+        command.envs(env).args(args);
+        // After the manifest's: every pod has the same address there.
+        listen(&mut command, address);
+        Process::spawn("Keycloak", command, log)
+    }
+}
+
+fn command(home: &Path, jvm: &str) -> Command {
+    let mut command = Command::new(home.join("bin/kc.sh"));
+    // What the user has set is for another Keycloak.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KC_") || name == "JAVA_OPTS_APPEND" {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("JAVA_OPTS", format!("{JVM} {jvm}"))
+        // One node: no cluster to join.
+        .env("KC_CACHE", "local");
+    command
+}
+
+fn listen(command: &mut Command, address: SocketAddr) {
+    command
+        .env("KC_HTTP_HOST", address.ip().to_string())
+        .env("KC_HTTP_PORT", address.port().to_string());
+}
+
+async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result<()> {
+    let url = format!("http://{address}/realms/master/protocol/openid-connect/certs");
+    let sender = batch::Sender::new();
+    Poll::new("Keycloak's first start", FIRST_START)
+        .until(async || {
+            process.check_alive()?;
+            let answer = sender.send(batch::Request::get("certs", &url)).await;
+            Ok(done_when_ok(&answer))
+        })
+        .await
+}

@@ -1,0 +1,222 @@
+//! From the manifests to running processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::keycloak;
+use super::network;
+use super::pod::{Objects, Pod};
+use super::private;
+use super::process::Process;
+use super::state::{self, Sidecar, State};
+use crate::manifest;
+use crate::secrets;
+use envoy::{self, Authority, Bootstrap, Outbound, Upstream};
+use harness::secrets::RealmSecrets;
+use harness::workspace;
+
+/// Where istio-proxy has them, too.
+const ADMIN_PORT: u16 = 15000;
+const OUTBOUND_PORT: u16 = 15001;
+/// What an application's own port is above that of its pod, where its Envoy is.
+const APP_OFFSET: u16 = 10000;
+
+/// What is to run, from the manifests.
+pub struct Plan {
+    keycloak: Objects,
+    apps: Objects,
+    callers: Objects,
+}
+
+impl Plan {
+    /// Reads the manifests.
+    pub fn new(secrets: &RealmSecrets) -> Result<Self> {
+        let objects = |folder: &str| -> Result<Vec<DynamicObject>> {
+            let path = workspace::path("manifests").join(folder);
+            Ok(manifest::load_kustomization(&path)?)
+        };
+        let with_secrets = |folder| -> Result<Objects> {
+            Objects::new(
+                objects(folder)?
+                    .into_iter()
+                    .chain(secrets::objects(secrets)?),
+            )
+        };
+        Ok(Self {
+            keycloak: with_secrets("keycloak")?,
+            apps: with_secrets("apps")?,
+            callers: Objects::new(objects("callers")?)?,
+        })
+    }
+
+    fn keycloak(&self) -> Result<Pod<'_>> {
+        let pods = self.keycloak.pods()?;
+        pods.into_iter().next().context("no Deployment of Keycloak")
+    }
+
+    /// Gives every pod its addresses and every sidecar its certificate.
+    pub fn lay_out(&self, folder: &Path) -> Result<State> {
+        let mut network = network::Network::new();
+        let authority = Authority::generate()?;
+        let keycloak = self.keycloak()?;
+        let keycloak_address = network::free_port(
+            network.pod(),
+            keycloak.port().context("Keycloak has no port `http`")?,
+        )?;
+        let mut upstreams: Vec<_> = keycloak
+            .services()
+            .into_iter()
+            .map(|service| Upstream {
+                host: service.host,
+                port: service.port,
+                endpoint: keycloak_address,
+                principal: None,
+            })
+            .collect();
+        let mut sidecars = Vec::<Sidecar>::new();
+        for pod in self.apps.pods()?.into_iter().chain(self.callers.pods()?) {
+            let principal = pod.principal();
+            let has_one = sidecars
+                .iter()
+                .any(|sidecar| sidecar.principal == principal);
+            if !pod.has_sidecar() || has_one {
+                continue;
+            }
+            let ip = network.pod();
+            let place = |port| network::free_port(ip, port);
+            let inbound = pod
+                .port()
+                .map(|port| {
+                    anyhow::Ok(state::Inbound {
+                        port,
+                        address: place(port)?,
+                        app: place(port + APP_OFFSET)?,
+                    })
+                })
+                .transpose()?;
+            if let Some(inbound) = &inbound {
+                upstreams.extend(pod.services().into_iter().map(|service| Upstream {
+                    host: service.host,
+                    port: service.port,
+                    endpoint: inbound.address,
+                    principal: Some(principal.clone()),
+                }));
+            }
+            let sidecar = Sidecar {
+                name: pod.name.to_owned(),
+                namespace: pod.namespace.to_owned(),
+                labels: pod.labels.clone(),
+                inbound,
+                outbound: place(OUTBOUND_PORT)?,
+                admin: place(ADMIN_PORT)?,
+                principal,
+            };
+            state::save_certificate(folder, &sidecar, &authority.issue(&sidecar.principal, &[])?)?;
+            sidecars.push(sidecar);
+        }
+        let state = State {
+            folder: folder.to_owned(),
+            root_pem: authority.root_pem().to_owned(),
+            keycloak: keycloak_address,
+            sidecars,
+            upstreams,
+            access_log: access_log_format()?,
+            processes: Vec::new(),
+        };
+        state.save()?;
+        Ok(state)
+    }
+
+    /// Keycloak, with its realms to import.
+    pub fn start_keycloak(&self, prepared: &keycloak::Prepared, state: &mut State) -> Result<()> {
+        let pod = self.keycloak()?;
+        let root = state.folder.join("keycloak");
+        pod.write_files(&root)?;
+        let log = state.folder.join("keycloak.log");
+        let env = pod.env(&root)?;
+        state.started(prepared.start(&root, state.keycloak, pod.args(), env, &log)?)
+    }
+
+    /// The services, each behind its sidecar.
+    pub fn start_apps(&self, state: &mut State) -> Result<()> {
+        for pod in self.apps.pods()? {
+            let sidecars = &state.sidecars;
+            let sidecar = sidecars.iter().find(|sidecar| sidecar.name == pod.name);
+            let sidecar = sidecar.with_context(|| format!("{} has no sidecar", pod.name))?;
+            let inbound = sidecar.inbound.as_ref();
+            let app = inbound.with_context(|| format!("{} has no port `http`", pod.name))?;
+            let root = state.folder.join(pod.name);
+            pod.write_files(&root)?;
+            let program = workspace::target_dir().join("release").join(pod.name);
+            let mut command = Command::new(program);
+            command
+                .env_clear()
+                .envs(pod.env(&root)?)
+                .env(
+                    format!("{}_ADDR", pod.name.to_uppercase()),
+                    app.app.to_string(),
+                )
+                .env("CONNECT_TO", sidecar.outbound.to_string())
+                .args(pod.args());
+            let log = state.folder.join(format!("{}.log", pod.name));
+            state.started(Process::spawn(pod.name, command, &log)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The sidecars: they know where everything is, and let nothing in yet.
+pub fn start_sidecars(envoy: &Path, state: &mut State) -> Result<()> {
+    for sidecar in state.sidecars.clone() {
+        let folder = state.folder_of(&sidecar);
+        let access_log = envoy::AccessLog {
+            path: &state.access_log_of(&sidecar),
+            fields: &state.access_log_fields(),
+        };
+        let certificate = state.certificate_of(&sidecar)?;
+        let outbound = Outbound {
+            address: sidecar.outbound,
+            upstreams: &state.upstreams,
+            source: sidecar.outbound.ip(),
+            certificate: &certificate,
+            root_pem: &state.root_pem,
+            access_log: &access_log,
+        };
+        let mut clusters = outbound.clusters();
+        if let Some(inbound) = &sidecar.inbound {
+            clusters.push(envoy::cluster(&inbound.cluster(), inbound.app));
+        }
+        let bootstrap = Bootstrap {
+            admin: Some(sidecar.admin),
+            listeners: vec![outbound.listener()],
+            clusters,
+        };
+        let bootstrap = bootstrap.render(&sidecar.name, &folder.join("listeners.json"));
+        private::write(&folder.join("bootstrap.json"), bootstrap.to_string())?;
+        private::write(
+            &folder.join("listeners.json"),
+            envoy::listener_file("none", &[]),
+        )?;
+        let name = format!("Envoy of {}", sidecar.name);
+        let command = envoy::command(envoy, &folder, 1);
+        let log = state.folder.join(format!("{}-envoy.log", sidecar.name));
+        state.started(Process::spawn_under_shell(name, &command, &log)?)?;
+    }
+    Ok(())
+}
+
+/// The access log's fields, as the mesh's configuration has them.
+fn access_log_format() -> Result<BTreeMap<String, String>> {
+    let path = workspace::path("manifests/istio/istio.yaml");
+    let mesh: Value = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
+    let format = mesh["spec"]["meshConfig"]["accessLogFormat"].as_str();
+    let format = format.with_context(|| format!("{}: no accessLogFormat", path.display()))?;
+    serde_json::from_str(format)
+        .with_context(|| format!("{}: accessLogFormat is not JSON", path.display()))
+}

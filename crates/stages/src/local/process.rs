@@ -1,0 +1,194 @@
+//! Processes that may outlive the command that started them, and are ended by
+//! another.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+
+use crate::tool::{self, KillOnDrop};
+use harness::poll::{Poll, Step, TimedOut};
+use harness::trouble::Trouble;
+
+/// From SIGTERM to SIGKILL. Writing the classes takes Keycloak a while.
+const GRACE: Duration = Duration::from_mins(1);
+
+/// A process that was started here or by an earlier command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Process {
+    /// What it is, such as `envoy of backend`.
+    pub name: String,
+    pid: u32,
+    /// When it started, in seconds since 1970: a process id alone may belong to
+    /// another process by now.
+    started: u64,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program whose output goes to `log`, in a process group of its
+    /// own, so that Ctrl-C does not reach it.
+    pub fn spawn(name: impl Into<String>, mut command: Command, log: &Path) -> Result<Self> {
+        let name = name.into();
+        let output = File::create(log).with_context(|| log.display().to_string())?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let pid = child.id();
+        Ok(Self {
+            name,
+            pid,
+            started: look(pid).map_or(0, |(started, _)| started),
+            log: log.to_owned(),
+        })
+    }
+
+    /// The same for a program that asks to be ended with its parent, as Envoy
+    /// does: a shell stands in for the command that is over by then.
+    pub fn spawn_under_shell(
+        name: impl Into<String>,
+        command: &Command,
+        log: &Path,
+    ) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        // The shell waits for the program's own orderly end.
+        shell
+            .args(["-c", r#"trap : TERM; "$@""#, "sh"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        Self::spawn(name, shell, log)
+    }
+
+    /// Whether it is still there.
+    pub fn is_alive(&self) -> bool {
+        look(self.pid).is_some_and(|(started, status)| {
+            started == self.started
+                && !matches!(status, ProcessStatus::Zombie | ProcessStatus::Dead)
+        })
+    }
+
+    /// Fails with its last words if it has ended.
+    pub fn check_alive(&self) -> Result<(), Trouble> {
+        if self.is_alive() {
+            return Ok(());
+        }
+        let words = self.last_words();
+        let fix = if words.contains("No space left on device") {
+            "make room on the disk"
+        } else {
+            "its last words say why; remove what is left with `mesh down --stage local`"
+        };
+        Err(Trouble::new(
+            format!("{} has ended:\n{words}", self.name),
+            fix,
+        ))
+    }
+
+    /// Ends it and what it started, and waits until it is gone.
+    pub async fn end(&self) -> Result<()> {
+        self.signal(Signal::TERM);
+        let gone = Poll::new(format!("end of {}", self.name), GRACE)
+            .every(Duration::from_millis(20))
+            .until(async || {
+                Ok(if self.is_alive() {
+                    Step::NotYet("still there".to_owned())
+                } else {
+                    Step::Done(())
+                })
+            })
+            .await;
+        match gone {
+            Err(error) if error.is::<TimedOut>() => {
+                self.signal(Signal::KILL);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Kills it if what waits for it is given up.
+    pub fn killed_on_drop(&self) -> KillOnDrop {
+        KillOnDrop::group_of(Some(self.pid))
+    }
+
+    fn signal(&self, signal: Signal) {
+        let group = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if let Some(group) = group.filter(|_| self.is_alive()) {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// The end of what it wrote.
+    pub fn last_words(&self) -> String {
+        tool::tail(&fs::read_to_string(&self.log).unwrap_or_default(), 10)
+    }
+}
+
+/// Start time and status of a process.
+fn look(pid: u32) -> Option<(u64, ProcessStatus)> {
+    let pid = sysinfo::Pid::from_u32(pid);
+    let mut system = System::new();
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::Some(&[pid]),
+        true,
+        ProcessRefreshKind::nothing(),
+    );
+    let process = system.process(pid)?;
+    Some((process.start_time(), process.status()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::Process;
+
+    fn shell(script: &str) -> (tempfile::TempDir, Process) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let process = Process::spawn("shell", command, &folder.path().join("log")).unwrap();
+        (folder, process)
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ended_with_what_it_started() {
+        let (_folder, process) = shell("sleep 600 & wait");
+        assert!(process.is_alive());
+        process.end().await.unwrap();
+        assert!(!process.is_alive());
+    }
+
+    #[tokio::test]
+    async fn another_process_with_the_same_id_is_left_alone() {
+        let (_folder, process) = shell("sleep 600");
+        let later = Process {
+            started: process.started + 1,
+            ..process.clone()
+        };
+        assert!(!later.is_alive());
+        later.end().await.unwrap();
+        assert!(process.is_alive());
+        process.end().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn last_words_are_the_end_of_the_log() {
+        let (_folder, process) = shell("echo lost >&2");
+        while process.is_alive() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(process.last_words(), "lost");
+    }
+}

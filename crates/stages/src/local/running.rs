@@ -1,0 +1,306 @@
+//! A local stage that stands.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, future, stream};
+use policy::http_filters;
+use token_client::{ConnectTo, batch};
+
+use super::attacker::{self, AppLogs};
+use super::process::Process;
+use super::state::{self, Sidecar, State};
+use crate::versions::versions;
+use envoy::sidecar;
+use envoy::{self, Admin, Inbound, PortRules};
+use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
+use harness::case::{Caller, Profile, StageName};
+use harness::evidence::Evidence;
+use harness::model::Model;
+use harness::poll::{Poll, Timeouts};
+use harness::redact::redact;
+use harness::secrets::RealmSecrets;
+use harness::stage::{Stage, done_when_ok};
+
+/// Requests of one batch under way at once.
+const IN_FLIGHT: usize = 16;
+
+/// A mesh of processes.
+pub struct LocalStage {
+    state: State,
+    secrets: RealmSecrets,
+    /// One for each identity.
+    senders: HashMap<String, batch::Sender>,
+    logs: Mutex<state::Logs>,
+    app_logs: Mutex<AppLogs>,
+}
+
+impl LocalStage {
+    /// With a line to each caller, and an ear at each proxy from now on.
+    pub fn new(state: State, secrets: RealmSecrets) -> Self {
+        let sender = |sidecar: &Sidecar| {
+            let sender = batch::Sender::connecting_to(ConnectTo(sidecar.outbound));
+            (sidecar.principal.clone(), sender)
+        };
+        let observed = state
+            .sidecars
+            .iter()
+            .filter(|sidecar| sidecar.inbound.is_some());
+        let logs = state::Logs::follow(observed.map(|sidecar| state.access_log_of(sidecar)));
+        Self {
+            senders: state.sidecars.iter().map(sender).collect(),
+            logs: Mutex::new(logs),
+            app_logs: Mutex::new(AppLogs::follow(&state.folder)),
+            state,
+            secrets,
+        }
+    }
+
+    /// Says on stderr where everything is.
+    pub fn introduce(&self) {
+        let State {
+            folder,
+            keycloak,
+            sidecars,
+            ..
+        } = &self.state;
+        eprintln!("\nthe mesh stands, in {}", folder.display());
+        for sidecar in sidecars {
+            if let Some(inbound) = &sidecar.inbound {
+                eprintln!(
+                    "  {:<20} http://{}  (its Envoy: {})",
+                    sidecar.name, inbound.app, inbound.address
+                );
+            }
+        }
+        eprintln!("  {:<20} http://{keycloak}", "keycloak");
+        for sidecar in sidecars {
+            eprintln!(
+                "  {:<20} http://{}",
+                format!("envoy of {}", sidecar.name),
+                sidecar.admin
+            );
+        }
+        eprintln!("edits of manifests/policy take effect at once; Ctrl-C ends it all");
+    }
+
+    /// Returns, with an error, when a process ends that should be there.
+    pub async fn until_a_process_ends(&self) -> Result<()> {
+        let mut look = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            look.tick().await;
+            self.check_alive()?;
+        }
+    }
+
+    /// Fails if a process has ended that should be there.
+    pub fn check_alive(&self) -> Result<()> {
+        let mut processes = self.state.processes.iter();
+        Ok(processes.try_for_each(Process::check_alive)?)
+    }
+
+    /// Waits until the sidecars and the services are ready.
+    pub async fn wait_for_workloads(&self, timeouts: &Timeouts) -> Result<()> {
+        let ready = self.state.sidecars.iter().map(async |sidecar| {
+            let admin = self.admin(sidecar);
+            admin.wait_until_ready(|| self.check_alive()).await?;
+            match &sidecar.inbound {
+                Some(inbound) => {
+                    self.wait_for_app(&sidecar.name, inbound.app, timeouts)
+                        .await
+                }
+                None => Ok(()),
+            }
+        });
+        future::try_join_all(ready).await?;
+        Ok(())
+    }
+
+    async fn wait_for_app(&self, name: &str, app: SocketAddr, timeouts: &Timeouts) -> Result<()> {
+        let sender = batch::Sender::new();
+        let url = format!("http://{app}/readyz");
+        Poll::new(format!("{name} ready"), timeouts.apps_ready)
+            .every(Duration::from_millis(20))
+            .until(async || {
+                self.check_alive()?;
+                let answer = sender.send(batch::Request::get("ready", &url)).await;
+                Ok(done_when_ok(&answer))
+            })
+            .await
+    }
+
+    fn admin(&self, sidecar: &Sidecar) -> Admin {
+        Admin::new(self.state.folder_of(sidecar), sidecar.admin)
+    }
+
+    /// What istiod does for one sidecar.
+    async fn put_rules(&self, sidecar: &Sidecar, model: &Model) -> Result<()> {
+        let Some(inbound) = &sidecar.inbound else {
+            return Ok(());
+        };
+        let Model {
+            mesh,
+            manifests,
+            keys,
+        } = model;
+        let workload = sidecar.workload();
+        let port = Some(inbound.port);
+        let mtls = mesh.mtls(manifests, &workload).of(port);
+        let filters = http_filters(mesh, manifests, &workload, port, keys)?.filters;
+        let listener = Inbound {
+            name: "inbound",
+            address: inbound.address,
+            ports: &[PortRules {
+                port: inbound.port,
+                mtls: mtls.unwrap_or_default(),
+                filters,
+            }],
+            certificate: &self.state.certificate_of(sidecar)?,
+            root_pem: &self.state.root_pem,
+            trust_domains: &[&mesh.trust_domain],
+            path_normalization: mesh.path_normalization,
+            cluster: &inbound.cluster(),
+            proxy_protocol: false,
+            access_log: &envoy::AccessLog {
+                path: &self.state.access_log_of(sidecar),
+                fields: &self.state.access_log_fields(),
+            },
+        };
+        let swapped = self.admin(sidecar).swap(&[listener.render()]).await;
+        swapped.with_context(|| format!("sidecar of {}", sidecar.name))
+    }
+
+    /// The sender that has a caller's identity; without a sidecar, one that
+    /// goes straight to the workload behind the URL's host.
+    fn sender(&self, caller: Caller, url: &str) -> Result<batch::Sender> {
+        if caller == Caller::Outsider {
+            let url: url::Url = url.parse()?;
+            let upstreams = &self.state.upstreams;
+            let upstream = upstreams
+                .iter()
+                .find(|it| Some(it.host.as_str()) == url.host_str());
+            let upstream = upstream.with_context(|| format!("no service at {url}"))?;
+            return Ok(batch::Sender::connecting_to(ConnectTo(upstream.endpoint)));
+        }
+        let principal = format!("cluster.local/ns/demo/sa/{caller}");
+        let sender = self.senders.get(&principal).cloned();
+        sender.with_context(|| format!("no workload is {principal}"))
+    }
+}
+
+impl Stage for LocalStage {
+    fn name(&self) -> StageName {
+        StageName::Local
+    }
+
+    fn versions(&self) -> BTreeMap<String, String> {
+        let v = versions();
+        [("envoy", &v.envoy), ("keycloak", &v.keycloak)]
+            .map(|(name, version)| (name.to_owned(), version.clone()))
+            .into()
+    }
+
+    async fn secrets(&self) -> Result<RealmSecrets> {
+        Ok(self.secrets.clone())
+    }
+
+    async fn apply_policy(&self, profile: Profile) -> Result<()> {
+        // Broken manifests fail here, and the old rules stay.
+        let model = Model::of(self, profile).await?;
+        let sidecars = self.state.sidecars.iter();
+        future::try_join_all(sidecars.map(|sidecar| self.put_rules(sidecar, &model))).await?;
+        Ok(())
+    }
+
+    async fn ask(
+        &self,
+        caller: Caller,
+        requests: &[batch::Request],
+    ) -> Result<HashMap<String, batch::Answer>> {
+        self.check_alive()?;
+        let answers = stream::iter(requests.iter().cloned())
+            .map(async |request| {
+                let sender = self.sender(caller, &request.url)?;
+                anyhow::Ok((request.id.clone(), sender.send(request).await))
+            })
+            .buffer_unordered(IN_FLIGHT)
+            .collect::<Vec<_>>()
+            .await;
+        // A process that ended meanwhile explains what is missing.
+        self.check_alive()?;
+        answers.into_iter().collect()
+    }
+
+    fn evidence(&self) -> Evidence {
+        self.logs.lock().expect("lock must be whole").read()
+    }
+
+    fn address_of(&self, caller: Caller) -> Result<IpAddr> {
+        let principal = format!("cluster.local/ns/demo/sa/{caller}");
+        let mut sidecars = self.state.sidecars.iter();
+        let sidecar = sidecars.find(|sidecar| sidecar.principal == principal);
+        Ok(sidecar.map_or(Ipv4Addr::LOCALHOST.into(), |it| it.outbound.ip()))
+    }
+
+    fn comparable(&self) -> Vec<String> {
+        let sidecars = self.state.sidecars.iter();
+        let inbound = sidecars.filter(|sidecar| sidecar.inbound.is_some());
+        inbound.map(|sidecar| sidecar.name.clone()).collect()
+    }
+
+    /// Its filters were made from the model; here is what Envoy took.
+    async fn difference(&self, workload: &str, model: &Model) -> Result<Option<String>> {
+        let mut sidecars = self.state.sidecars.iter();
+        let found = sidecars.find(|sidecar| sidecar.name == workload);
+        let found = found.with_context(|| format!("no sidecar of {workload}"))?;
+        let config = self.admin(found).get("/config_dump").await?;
+        let mut read = sidecar::Sidecar::read(found.workload(), &config)?;
+        for chain in &mut read.chains {
+            chain.port = found.inbound.as_ref().map(|inbound| inbound.port);
+        }
+        read.difference(model)
+    }
+
+    /// Any bytes, with any certificate.
+    fn cannot_attack(&self, _: &Origin, _: &Sent) -> Option<String> {
+        None
+    }
+
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
+        attacker::attack(&self.state, shot).await
+    }
+
+    async fn refused_handshakes(&self, of: Target) -> Result<Option<u64>> {
+        let sidecar = self.state.sidecar(&of.to_string())?;
+        let stats = self.admin(sidecar).get("/stats?filter=ssl").await?;
+        attacker::refused_handshakes(&stats).map(Some)
+    }
+
+    fn app_lines(&self) -> Vec<AppLine> {
+        self.app_logs.lock().expect("lock must be whole").read()
+    }
+
+    async fn dump(&self, folder: &Path) -> Result<()> {
+        for entry in fs::read_dir(&self.state.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let name = path.file_name().unwrap_or_default();
+                fs::write(folder.join(name), redact(&fs::read_to_string(&path)?))?;
+            }
+        }
+        for sidecar in &self.state.sidecars {
+            let config = match self.admin(sidecar).get("/config_dump").await {
+                Ok(config) => config,
+                Err(error) => format!("no configuration: {error:#}\n"),
+            };
+            let name = format!("{}-config.json", sidecar.name);
+            fs::write(folder.join(name), redact(&config))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! `mesh doctor`: what this machine lacks.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use stages::doctor;
+
+/// Runs the command.
+pub async fn run() -> Result<ExitCode> {
+    let mut checks = doctor::local_stage().await;
+    checks.extend(doctor::kind_stage().await);
+    for check in &checks {
+        match &check.found {
+            Ok(found) => println!("ok       {:<14} {found}", check.need),
+            Err(trouble) => {
+                println!("missing  {:<14} {}", check.need, trouble.what());
+                println!("         {:<14} fix: {}", "", trouble.fix());
+            }
+        }
+    }
+    Ok(if checks.iter().all(|check| check.found.is_ok()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
+}

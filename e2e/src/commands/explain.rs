@@ -1,0 +1,177 @@
+//! `mesh explain`: why a token and a request get what they get.
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use policy::{Explanation, Peer, Question, Request, Style, Token, Verdict, Workload, explain};
+
+use crate::arguments::one_of;
+use crate::place::Place;
+use crate::scene::{Scene, assignment, read};
+use harness::case::Caller;
+use harness::model::peer;
+use harness::report::colours;
+
+/// Why a token and a request get what they get, from manifests alone
+///
+/// With --case or --replay, keys and tokens come from a mesh that stands, which
+/// --stage, --name or --context says.
+///
+/// Exit codes: 0 allowed, 1 refused, or replayed with another outcome than
+/// predicted, 3 unknown because an input was not given, 2 a question that
+/// cannot be asked.
+#[derive(Debug, Args)]
+pub struct Explain {
+    #[command(flatten)]
+    pub(super) scene: Scene,
+    /// The mesh that --case and --replay ask
+    #[command(flatten)]
+    pub place: Place,
+    /// Take token, request and caller from this row of the table
+    #[arg(
+        long, value_name = "NAME", conflicts_with_all = ["token_file", "no_token", "method",
+        "path", "host", "headers", "workload", "namespace", "port", "caller"]
+    )]
+    pub(super) case: Option<String>,
+    /// Send the same request and set prediction and evidence side by side
+    #[arg(long, conflicts_with_all = ["principal", "plaintext", "source_ip"])]
+    pub(super) replay: bool,
+    /// The file that holds the token, `-` for standard input; without it, and
+    /// without --no-token, whether there is a token is not known
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// The request carries no token
+    #[arg(long, conflicts_with = "token_file")]
+    pub(super) no_token: bool,
+    /// HTTP method
+    #[arg(long, default_value = "GET")]
+    pub(super) method: String,
+    /// Path, with its query if it has one
+    #[arg(long, default_value = "/data")]
+    pub(super) path: String,
+    /// Host header
+    #[arg(long)]
+    pub(super) host: Option<String>,
+    /// A further header
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(super) headers: Vec<(String, String)>,
+    /// The workload whose sidecar decides: its label `app`
+    #[arg(long, default_value = "backend")]
+    pub(super) workload: String,
+    /// The workload's namespace
+    #[arg(long, default_value = "demo")]
+    pub(super) namespace: String,
+    /// The pod's port
+    #[arg(long, default_value_t = 8080)]
+    pub(super) port: u16,
+    /// The workload of the table that the request leaves from
+    #[arg(long, value_parser = one_of::<Caller>())]
+    pub(super) caller: Option<Caller>,
+    /// The caller's mTLS principal, such as cluster.local/ns/demo/sa/frontend
+    #[arg(long, conflicts_with_all = ["caller", "case"])]
+    principal: Option<String>,
+    /// The caller speaks plain text, without a certificate
+    #[arg(long, conflicts_with_all = ["principal", "caller", "case"])]
+    plaintext: bool,
+    /// The caller's address
+    #[arg(long)]
+    source_ip: Option<IpAddr>,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) output: ExplainOutput,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExplainOutput {
+    /// For people, one screen
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+impl Explain {
+    /// Whether a mesh that stands has a part in the answer.
+    pub fn needs_stage(&self) -> bool {
+        self.replay || self.case.is_some()
+    }
+
+    /// Explains from manifests alone.
+    pub fn run(&self) -> Result<ExitCode> {
+        let request = Request {
+            host: self.host.clone(),
+            headers: self.headers.clone(),
+            port: Some(self.port),
+            peer: self.peer(),
+            source_ip: self.source_ip,
+            ..Request::new(&self.method, &self.path)
+        };
+        let explanation = explain(&Question {
+            mesh: &self.scene.mesh(),
+            manifests: &self.scene.manifests()?,
+            workload: &Workload::app(&self.namespace, &self.workload),
+            keys: &self.scene.keys()?,
+            request: &request,
+            token: &self.token()?,
+            now: u64::try_from(Timestamp::now().as_second())?,
+        });
+        match self.output {
+            ExplainOutput::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
+            ExplainOutput::Text => print!("{}", explanation.render(style())),
+        }
+        Ok(exit(&explanation))
+    }
+
+    fn peer(&self) -> Peer {
+        match (&self.principal, self.caller) {
+            (Some(principal), _) => Peer::mtls(principal),
+            (None, Some(caller)) => peer(caller),
+            (None, None) if self.plaintext => Peer::Plaintext,
+            (None, None) => Peer::Unknown,
+        }
+    }
+
+    pub(super) fn token(&self) -> Result<Token> {
+        let Some(file) = &self.token_file else {
+            return Ok(if self.no_token {
+                Token::None
+            } else {
+                Token::Unknown
+            });
+        };
+        let text = if file.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("standard input")?;
+            text
+        } else {
+            read(file)?
+        };
+        let token = text.trim();
+        if token.is_empty() {
+            bail!(
+                "{}: no token in it; for a request without one say --no-token",
+                file.display()
+            );
+        }
+        Ok(Token::Bearer(token.into()))
+    }
+}
+
+pub(super) fn style() -> Style {
+    Style { colour: colours() }
+}
+
+pub(super) fn exit(explanation: &Explanation) -> ExitCode {
+    match explanation.verdict {
+        Verdict::Allowed => ExitCode::SUCCESS,
+        Verdict::Refused => ExitCode::from(1),
+        Verdict::Unknown => ExitCode::from(3),
+    }
+}
