@@ -70,9 +70,21 @@ pub struct Spec {
     /// What the proxy has to record, where that is not what was sent.
     #[serde(default)]
     pub logged: Logged,
+    /// Whether no request comes about that a proxy could record, so that the
+    /// witness is its count of refused connections.
+    #[serde(default)]
+    pub counted: bool,
     /// Stages that cannot send it, with the reason.
     #[serde(default)]
     pub skip: BTreeMap<StageName, String>,
+}
+
+impl Spec {
+    /// Whether the proxy's witness is a count, and no record: of connections that
+    /// end before there is a request.
+    pub fn is_counted(&self) -> bool {
+        self.counted || !matches!(self.from, Origin::Caller(_))
+    }
 }
 
 /// The workload that is attacked.
@@ -146,11 +158,6 @@ impl Origin {
             Self::Caller(caller) => Some(format!("spiffe://cluster.local/ns/demo/sa/{caller}")),
             _ => None,
         }
-    }
-
-    /// Whether a handshake must fail, so that no HTTP is spoken.
-    pub fn is_no_member(&self) -> bool {
-        !matches!(self, Self::Caller(_))
     }
 }
 

@@ -92,9 +92,10 @@ pub trait Stage {
     /// Sends bytes as they are, over a connection of their own.
     async fn attack(&self, shot: &Shot) -> Result<RawAnswer>;
 
-    /// How many TLS handshakes the proxy before a workload has refused, by its
-    /// own count; nothing where that cannot be asked.
-    async fn refused_handshakes(&self, of: Target) -> Result<Option<u64>>;
+    /// How many connections the proxy before a workload has refused before there
+    /// was a request to record, by its own count: for the certificate, or because
+    /// it could not read them. Nothing where that cannot be asked.
+    async fn refused_connections(&self, of: Target) -> Result<Option<u64>>;
 
     /// What the workloads themselves have logged since the stage was opened.
     fn app_lines(&self) -> Vec<AppLine>;

@@ -80,8 +80,8 @@ impl Stage for AnyStage {
         delegate!(self, stage => stage.attack(shot).await)
     }
 
-    async fn refused_handshakes(&self, of: Target) -> Result<Option<u64>> {
-        delegate!(self, stage => stage.refused_handshakes(of).await)
+    async fn refused_connections(&self, of: Target) -> Result<Option<u64>> {
+        delegate!(self, stage => stage.refused_connections(of).await)
     }
 
     fn app_lines(&self) -> Vec<AppLine> {

@@ -269,7 +269,7 @@ impl Stage for KubernetesStage {
     }
 
     /// Nobody here can shake hands as no member does.
-    async fn refused_handshakes(&self, _: Target) -> Result<Option<u64>> {
+    async fn refused_connections(&self, _: Target) -> Result<Option<u64>> {
         Ok(None)
     }
 

@@ -68,8 +68,8 @@ impl Answers {
     }
 }
 
-/// Reads all answers; whatever can be read is.
-pub fn read_answers(raw: &RawAnswer) -> Answers {
+/// Reads all answers; whatever can be read is. `is_head` if none has a body.
+pub fn read_answers(raw: &RawAnswer, is_head: bool) -> Answers {
     let closed = raw.closed.clone();
     if h2::is_answer(&raw.bytes) {
         let (statuses, ended) = h2::statuses(&raw.bytes);
@@ -86,7 +86,7 @@ pub fn read_answers(raw: &RawAnswer) -> Answers {
     }
     let mut answers = Vec::new();
     let mut rest = &raw.bytes[..];
-    while let Some((answer, length)) = read_one(rest, closed.is_some()) {
+    while let Some((answer, length)) = read_one(rest, closed.is_some(), is_head) {
         answers.push(answer);
         rest = &rest[length..];
     }
@@ -99,7 +99,7 @@ pub fn read_answers(raw: &RawAnswer) -> Answers {
 
 /// The first answer of an HTTP/1 connection and its length; none if it is not
 /// whole yet, and more may come.
-fn read_one(bytes: &[u8], ended: bool) -> Option<(Answer, usize)> {
+fn read_one(bytes: &[u8], ended: bool, is_head: bool) -> Option<(Answer, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = response.parse(bytes) else {
@@ -114,9 +114,8 @@ fn read_one(bytes: &[u8], ended: bool) -> Option<(Answer, usize)> {
     let body = &bytes[head..];
     let length = header("content-length").and_then(|length| length.parse().ok());
     let chunked = header("transfer-encoding").is_some();
-    // A HEAD's answer has a length and no body: whatever comes is taken.
     let length = match (length, chunked) {
-        _ if matches!(status, 100..=199 | 204 | 304) => 0,
+        _ if is_head || matches!(status, 100..=199 | 204 | 304) => 0,
         (_, true) => chunks(body).or(ended.then_some(body.len()))?,
         (Some(length), _) if body.len() >= length => length,
         (Some(_), _) if ended => body.len(),
@@ -151,11 +150,16 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8], closed: Option<&str>) -> Answers {
-        read_answers(&RawAnswer {
+        read_as(bytes, closed, false)
+    }
+
+    fn read_as(bytes: &[u8], closed: Option<&str>, is_head: bool) -> Answers {
+        let raw = RawAnswer {
             local: None,
             bytes: bytes.to_vec(),
             closed: closed.map(str::to_owned),
-        })
+        };
+        read_answers(&raw, is_head)
     }
 
     const TWO: &[u8] = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\nno\
@@ -193,5 +197,12 @@ mod tests {
         assert!(closed.are(&[Acceptable::Closed]) && !closed.are(&[Acceptable::Silence]));
         let silent = read(b"", None);
         assert!(silent.are(&[Acceptable::Silence]) && !silent.are(&[Acceptable::Closed]));
+    }
+
+    #[test]
+    fn the_answer_to_a_head_has_a_length_and_no_body() {
+        let bytes = b"HTTP/1.1 403 x\r\ncontent-length: 9\r\n\r\n";
+        assert_eq!(read_as(bytes, None, true).in_words(), "403");
+        assert!(!read_as(bytes, None, false).are(&[Acceptable::Status(403)]));
     }
 }

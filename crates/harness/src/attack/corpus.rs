@@ -175,7 +175,7 @@ impl Attack {
             }
         }
         // Without it neither proxy nor application could be heard as a witness.
-        if !sent.contains("{id}") && !self.spec.from.is_no_member() {
+        if !sent.contains("{id}") && !self.spec.is_counted() {
             problems.push("`{id}` is nowhere in the request, so no log could tell it".to_owned());
         }
         match expect {

@@ -120,9 +120,11 @@ struct SentAttack<'a> {
     id: String,
     claims: Object,
     other_claims: Object,
+    /// From before the connection to after its end.
+    time: (Timestamp, Timestamp),
     address: Option<(IpAddr, Option<u16>)>,
     answers: Answers,
-    refused_handshakes: Option<u64>,
+    refused_connections: Option<u64>,
 }
 
 async fn send_all<'a>(
@@ -135,22 +137,41 @@ async fn send_all<'a>(
         .filter(|attack| reason_to_skip(stage, attack).is_none());
     // Those whose witness is a counter go one by one.
     let (counted, others): (Vec<&Attack>, Vec<&Attack>) =
-        possible.partition(|attack| attack.spec.from.is_no_member());
+        possible.partition(|attack| attack.spec.is_counted());
     let mut sent: Vec<_> = stream::iter(others)
         .map(|attack| send(stage, smith, attack))
         .buffered(IN_FLIGHT)
         .try_collect()
         .await?;
     for attack in counted {
-        let before = stage.refused_handshakes(attack.spec.to).await?;
+        let before = stage.refused_connections(attack.spec.to).await?;
         let mut shot = send(stage, smith, attack).await?;
-        let after = stage.refused_handshakes(attack.spec.to).await?;
-        shot.refused_handshakes = before
-            .zip(after)
-            .map(|(before, after)| after.saturating_sub(before));
+        shot.refused_connections = match before {
+            Some(before) => Some(refused_since(stage, attack, before).await?),
+            None => None,
+        };
         sent.push(shot);
     }
     Ok(sent)
+}
+
+/// How many connections the proxy has refused since its count was `before`: it may
+/// count a moment after it hung up.
+async fn refused_since(stage: &impl Stage, attack: &Attack, before: u64) -> Result<u64> {
+    let waited = Poll::new("the proxy's count", Duration::from_secs(1))
+        .every(Duration::from_millis(20))
+        .until(async || {
+            let now = stage.refused_connections(attack.spec.to).await?;
+            Ok(match now.and_then(|now| now.checked_sub(before)) {
+                Some(more @ 1..) => Step::Done(more),
+                _ => Step::NotYet(format!("{before}, as before")),
+            })
+        })
+        .await;
+    match waited {
+        Err(error) if error.is::<TimedOut>() => Ok(0),
+        other => other,
+    }
 }
 
 fn reason_to_skip(stage: &impl Stage, attack: &Attack) -> Option<String> {
@@ -192,8 +213,9 @@ async fn send<'a>(
         claims,
         other_claims,
         address: address(stage, &spec.from, &raw)?,
-        answers: read_answers(&raw),
-        refused_handshakes: None,
+        time: (now, Timestamp::now()),
+        answers: read_answers(&raw, spec.request.is_head()),
+        refused_connections: None,
         id,
     })
 }
@@ -258,9 +280,7 @@ async fn close_the_books(
                 )));
             }
             let evidence = stage.evidence();
-            let silent = sent
-                .iter()
-                .filter(|sent| !sent.attack.spec.from.is_no_member());
+            let silent = sent.iter().filter(|sent| !sent.attack.spec.is_counted());
             let silent = silent
                 .filter(|sent| sent.records(&evidence).is_empty())
                 .count();
@@ -308,10 +328,14 @@ impl SentAttack<'_> {
                 .request_id
                 .as_ref()
                 .is_some_and(|id| id.contains(&self.id));
+            // A port is used again, and a request with an id is known by that.
             let by_address = || match self.address {
-                Some((ip, Some(port))) => {
+                Some((ip, Some(port))) if !has_id(record) => {
+                    let (from, to) = self.time;
+                    let time = record.start_time.as_millisecond();
                     record.downstream_remote_address.as_deref()
                         == Some(&SocketAddr::new(ip, port).to_string())
+                        && (from.as_millisecond()..=to.as_millisecond()).contains(&time)
                 }
                 _ => false,
             };
@@ -323,6 +347,12 @@ impl SentAttack<'_> {
         };
         evidence.records().iter().filter(here).collect()
     }
+}
+
+/// Whether the request has an id such as attacks have.
+fn has_id(record: &AccessRecord) -> bool {
+    let id = record.request_id.as_deref().unwrap_or_default().as_bytes();
+    id.len() >= 32 && id[..32].iter().all(u8::is_ascii_hexdigit)
 }
 
 /// All that the witnesses have said.
@@ -364,12 +394,12 @@ impl<'s, 'a> Books<'s, 'a> {
             address: sent.address,
             answers: &sent.answers,
             records: &records,
-            refused_handshakes: sent.refused_handshakes,
+            refused_connections: sent.refused_connections,
             seen: &seen,
             app_log_is_complete: self.complete.apps.values().all(|complete| *complete),
         });
         let decided = records.first().map_or_else(
-            || match sent.refused_handshakes {
+            || match sent.refused_connections {
                 Some(1..) => "mtls".to_owned(),
                 _ => "-".to_owned(),
             },
@@ -441,7 +471,7 @@ fn skipped_row(stage: &impl Stage, attack: &Attack) -> Row {
 /// The row without what came of the attack.
 fn empty_row(stage: &impl Stage, attack: &Attack) -> Row {
     let spec = &attack.spec;
-    let (method, path) = spec.request.target();
+    let (method, path) = spec.request.target(spec.to);
     let request = format!(
         "{} {}",
         method.unwrap_or_default(),
@@ -495,3 +525,6 @@ fn rerun(stage: &impl Stage, name: &str) -> String {
     };
     format!("cargo mesh attacks --stage {}{filter}", stage.name())
 }
+
+#[cfg(test)]
+mod tests;

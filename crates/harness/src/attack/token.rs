@@ -407,8 +407,8 @@ impl Encoding {
     fn encode(self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::UrlSafe => URL_SAFE_NO_PAD.encode(bytes).into_bytes(),
-            Self::Padded => URL_SAFE.encode(bytes).into_bytes(),
-            Self::Standard => STANDARD.encode(bytes).into_bytes(),
+            Self::Padded => another(URL_SAFE.encode(bytes), bytes),
+            Self::Standard => another(STANDARD.encode(bytes), bytes),
             Self::LooseBits => loosen(URL_SAFE_NO_PAD.encode(bytes).into_bytes(), bytes.len()),
             Self::Plain => bytes.to_vec(),
             Self::Hex => bytes
@@ -417,6 +417,17 @@ impl Encoding {
                 .collect(),
         }
     }
+}
+
+/// The text, made to differ from what it would have been in base64url where it
+/// happens not to.
+fn another(text: String, bytes: &[u8]) -> Vec<u8> {
+    let text = if text == URL_SAFE_NO_PAD.encode(bytes) {
+        text + "="
+    } else {
+        text
+    };
+    text.into_bytes()
 }
 
 /// Base64 text whose last character has its lowest bit set, which encodes nothing

@@ -123,27 +123,48 @@ impl Sent {
         })
     }
 
+    /// Whether the answer has no body, whatever its head says (RFC 9110 §9.3.2).
+    pub fn is_head(&self) -> bool {
+        self.lines.is_none() && self.method == "HEAD"
+    }
+
     /// Method and path, without the query, as the proxy should record them
-    /// unless it refuses to read them; none where the lines do not tell.
-    pub fn target(&self) -> (Option<String>, Option<String>) {
-        let without_query = |path: &str| path.split('?').next().unwrap_or_default().to_owned();
-        if let Some(headers) = &self.h2 {
-            let of = |wanted: &str| {
-                headers
-                    .iter()
-                    .find(|(name, _)| name == wanted)
-                    .map(|(_, value)| value.clone())
+    /// unless it refuses to read them; none where the lines do not tell. An
+    /// absolute target is told by its path.
+    pub fn target(&self, to: Target) -> (Option<String>, Option<String>) {
+        let filled = |text: &str| {
+            let host = to.host();
+            let filling = Filling {
+                id: "{id}",
+                token: b"{token}",
+                other_token: b"{other_token}",
+                host: &host,
             };
-            return (of(":method"), of(":path").map(|path| without_query(&path)));
+            let bytes = fill(text, &filling).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let path = |text: &str| {
+            let text = filled(text);
+            let (scheme, rest) = text.split_once("://").unwrap_or_default();
+            let is_absolute =
+                !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic());
+            let path = match is_absolute {
+                true => rest.find('/').map_or("/", |at| &rest[at..]),
+                false => &text,
+            };
+            path.split('?').next().unwrap_or_default().to_owned()
+        };
+        if let Some(headers) = &self.h2 {
+            let of = |wanted: &str| headers.iter().find(|(name, _)| name == wanted);
+            let method = of(":method").map(|(_, value)| filled(value));
+            return (method, of(":path").map(|(_, value)| path(value)));
         }
         match &self.lines {
-            None => (Some(self.method.clone()), Some(without_query(&self.path))),
+            None => (Some(filled(&self.method)), Some(path(&self.path))),
             Some(lines) => {
-                let mut words = lines.first().into_iter().flat_map(|line| line.split(' '));
-                (
-                    words.next().map(str::to_owned),
-                    words.next().map(without_query),
-                )
+                let head = filled(&lines.join("\n"));
+                let mut words = head.split_ascii_whitespace();
+                (words.next().map(str::to_owned), words.next().map(path))
             }
         }
     }
@@ -236,6 +257,28 @@ mod tests {
         for template in ["{bytes:0}", "{bytes:zz}", "{repeat:a}", "{repeat:a:b}"] {
             assert!(fill(template, &FILLING).is_err(), "{template}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_told_in_every_form() {
+        let target = |sent: Sent| {
+            let (method, path) = sent.target(Target::Backend);
+            format!("{} {}", method.unwrap(), path.unwrap())
+        };
+        let lines = |line: &str| Sent {
+            lines: Some(vec![String::new(), line.to_owned(), "a: b".to_owned()]),
+            ..Sent::default()
+        };
+        let path = |path: &str| Sent {
+            path: path.to_owned(),
+            ..Sent::default()
+        };
+        assert_eq!(target(path("/a?b")), "GET /a");
+        assert_eq!(target(path("/{repeat:x:3}")), "GET /xxx");
+        assert_eq!(target(lines("PUT\t/a?b HTTP/1.1")), "PUT /a");
+        assert_eq!(target(lines("GET http://{host}/a?b HTTP/1.1")), "GET /a");
+        assert_eq!(target(lines("GET http://{host} HTTP/1.1")), "GET /");
+        assert_eq!(target(path("/a://b")), "GET /a://b");
     }
 
     #[test]

@@ -100,10 +100,12 @@ impl AppRecord {
     }
 }
 
-/// What Envoy writes into a header for a claim: text and numbers as they are,
-/// and nothing for what has no place there.
+/// What Envoy writes into a header for a claim: text and whole numbers as they
+/// are, and none for an empty text. Lists and objects, which it writes in base64,
+/// are told by the attack itself.
 pub fn claim_in_header(claim: &Value) -> Option<String> {
     match claim {
+        Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text.clone()),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),

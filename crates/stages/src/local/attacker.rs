@@ -234,25 +234,22 @@ impl ServerCertVerifier for AnyMember {
 
 // === Witnesses ===
 
-/// The handshakes that Envoy's counters say were refused for the certificate.
-pub fn refused_handshakes(stats: &str) -> Result<u64> {
-    const COUNTERS: [&str; 3] = [
-        "ssl.fail_verify_error",
-        "ssl.fail_verify_no_cert",
-        "ssl.fail_verify_san",
-    ];
+/// The connections that Envoy's counters say were refused: for the certificate,
+/// or for want of one, or because they were not in the protocol.
+pub fn refused_connections(stats: &str) -> Result<u64> {
+    let is_one = |name: &str| {
+        let of_listener = name.starts_with("listener.");
+        name == "http.inbound.downstream_cx_protocol_error"
+            || of_listener && name.ends_with(".ssl.fail_verify_error")
+            || of_listener && name.ends_with(".ssl.fail_verify_no_cert")
+    };
     let counted: Vec<u64> = stats
         .lines()
         .filter_map(|line| line.split_once(": "))
-        .filter(|(name, _)| {
-            name.starts_with("listener.") && COUNTERS.iter().any(|counter| name.ends_with(counter))
-        })
+        .filter(|(name, _)| is_one(name))
         .filter_map(|(_, count)| count.trim().parse().ok())
         .collect();
-    anyhow::ensure!(
-        !counted.is_empty(),
-        "Envoy counts no refused handshakes: {stats}"
-    );
+    anyhow::ensure!(!counted.is_empty(), "Envoy counts no refused connections");
     Ok(counted.iter().sum())
 }
 
@@ -294,15 +291,17 @@ impl AppLogs {
 
 #[cfg(test)]
 mod tests {
-    use super::refused_handshakes;
+    use super::refused_connections;
 
     #[test]
-    fn only_handshakes_of_a_listener_count() {
-        let stats = "cluster.a.ssl.fail_verify_error: 9\n\
+    fn only_what_a_listener_refused_counts() {
+        let stats = "cluster.a.ssl.fail_verify_no_cert: 9\n\
             listener.127.0.0.1_80.ssl.fail_verify_error: 2\n\
             listener.127.0.0.1_80.ssl.fail_verify_no_cert: 1\n\
+            http.inbound.downstream_cx_protocol_error: 4\n\
+            http.outbound.downstream_cx_protocol_error: 9\n\
             listener.127.0.0.1_80.ssl.handshake: 7\n";
-        assert_eq!(refused_handshakes(stats).unwrap(), 3);
-        assert!(refused_handshakes("cluster.a.ssl.fail_verify_error: 9").is_err());
+        assert_eq!(refused_connections(stats).unwrap(), 7);
+        assert!(refused_connections("cluster.a.ssl.fail_verify_no_cert: 9").is_err());
     }
 }

@@ -275,10 +275,10 @@ impl Stage for LocalStage {
         attacker::attack(&self.state, shot).await
     }
 
-    async fn refused_handshakes(&self, of: Target) -> Result<Option<u64>> {
+    async fn refused_connections(&self, of: Target) -> Result<Option<u64>> {
         let sidecar = self.state.sidecar(&of.to_string())?;
-        let stats = self.admin(sidecar).get("/stats?filter=ssl").await?;
-        attacker::refused_handshakes(&stats).map(Some)
+        let stats = self.admin(sidecar).get("/stats").await?;
+        attacker::refused_connections(&stats).map(Some)
     }
 
     fn app_lines(&self) -> Vec<AppLine> {

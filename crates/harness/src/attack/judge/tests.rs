@@ -109,7 +109,7 @@ impl Trial {
             address: Some((Ipv4Addr::new(127, 0, 0, 9).into(), Some(4711))),
             answers: &self.answers,
             records: &records,
-            refused_handshakes: self.handshakes,
+            refused_connections: self.handshakes,
             seen: &self.seen,
             app_log_is_complete: self.complete,
         })
