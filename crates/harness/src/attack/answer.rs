@@ -118,9 +118,8 @@ fn read_one(bytes: &[u8], ended: bool, is_head: bool) -> Option<(Answer, usize)>
         _ if is_head || matches!(status, 100..=199 | 204 | 304) => 0,
         (_, true) => chunks(body).or(ended.then_some(body.len()))?,
         (Some(length), _) if body.len() >= length => length,
-        (Some(_), _) if ended => body.len(),
+        _ if ended => body.len(),
         (Some(_), _) => return None,
-        (None, _) if ended => body.len(),
         (None, _) => 0,
     };
     let answer = Answer {

@@ -302,7 +302,7 @@ impl<'a> Smith<'a> {
     fn fill_header(&self, value: &mut Value, kid: &str) {
         match value {
             Value::String(text) if text == "{foreign_jwk}" => {
-                *value = self.mint.keyring.foreign_jwk()
+                *value = self.mint.keyring.foreign_jwk();
             }
             Value::String(text) if text == "{foreign_x5c}" => {
                 *value = json!(STANDARD.encode(&self.certificate));
@@ -434,7 +434,7 @@ fn another(text: String, bytes: &[u8]) -> Vec<u8> {
 /// where the length is no multiple of three.
 fn loosen(mut text: Vec<u8>, length: usize) -> Vec<u8> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    if let Some(last) = text.last_mut().filter(|_| length % 3 != 0) {
+    if let Some(last) = text.last_mut().filter(|_| !length.is_multiple_of(3)) {
         let at = ALPHABET.iter().position(|c| c == last).unwrap_or_default();
         *last = ALPHABET[at | 1];
     }

@@ -148,9 +148,10 @@ impl Sent {
             let (scheme, rest) = text.split_once("://").unwrap_or_default();
             let is_absolute =
                 !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphabetic());
-            let path = match is_absolute {
-                true => rest.find('/').map_or("/", |at| &rest[at..]),
-                false => &text,
+            let path = if is_absolute {
+                rest.find('/').map_or("/", |at| &rest[at..])
+            } else {
+                &text
             };
             path.split('?').next().unwrap_or_default().to_owned()
         };
@@ -181,16 +182,15 @@ pub fn fill(template: &str, filling: &Filling<'_>) -> Result<Vec<u8>, String> {
         let Some(end) = rest.find('}') else {
             break;
         };
-        match placeholder(&rest[1..end], filling)? {
-            Some(value) => bytes.extend(value),
-            None => {
-                // An ordinary brace, as in JSON.
-                bytes.push(b'{');
-                rest = &rest[1..];
-                continue;
-            }
-        }
-        rest = &rest[end + 1..];
+        let length = if let Some(value) = placeholder(&rest[1..end], filling)? {
+            bytes.extend(value);
+            end + 1
+        } else {
+            // An ordinary brace, as in JSON.
+            bytes.push(b'{');
+            1
+        };
+        rest = &rest[length..];
     }
     bytes.extend_from_slice(rest.as_bytes());
     Ok(bytes)

@@ -147,16 +147,13 @@ impl Stage for Play {
 
     async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
         let id = id_in(&shot.bytes);
-        let status = match self.broken {
-            Broken::Open => {
-                self.record(&id, 200, "via_upstream");
-                self.log(shot.to, &id);
-                200
-            }
-            _ => {
-                self.record(&id, 401, "lua_response");
-                401
-            }
+        let status = if self.broken == Broken::Open {
+            self.record(&id, 200, "via_upstream");
+            self.log(shot.to, &id);
+            200
+        } else {
+            self.record(&id, 401, "lua_response");
+            401
         };
         if self.broken == Broken::Leaking {
             self.log(shot.to, "a request that nobody sent");
@@ -210,7 +207,7 @@ fn about(row: &Row) -> String {
     }
 }
 
-fn is_refusal(row: &&Row) -> bool {
+fn is_refusal(row: &Row) -> bool {
     row.want.starts_with("refused")
 }
 
@@ -218,7 +215,7 @@ fn is_refusal(row: &&Row) -> bool {
 async fn an_open_mesh_is_red_for_every_refusal() {
     let run = fire_at(Broken::Open).await;
     assert!(!run.succeeded());
-    let refusals: Vec<_> = run.rows.iter().filter(is_refusal).collect();
+    let refusals: Vec<_> = run.rows.iter().filter(|row| is_refusal(row)).collect();
     assert!(refusals.len() > 50, "{}", refusals.len());
     for row in refusals {
         let about = about(row);

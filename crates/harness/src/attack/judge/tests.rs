@@ -16,7 +16,7 @@ struct Trial {
     complete: bool,
 }
 
-fn object(value: Value) -> Object {
+fn object(value: &Value) -> Object {
     value.as_object().unwrap().clone()
 }
 
@@ -65,11 +65,11 @@ fn seen() -> AppRecord {
 }
 
 impl Trial {
-    fn of(expect: Value) -> Self {
+    fn of(expect: &Value) -> Self {
         let spec = json!({"token": {"granted": "user"}, "expect": expect});
         Self {
             spec: serde_json::from_value(spec).unwrap(),
-            claims: object(json!({"sub": "42", "email": "user@example.com"})),
+            claims: object(&json!({"sub": "42", "email": "user@example.com"})),
             records: Vec::new(),
             seen: Vec::new(),
             answers: Answers::default(),
@@ -79,14 +79,14 @@ impl Trial {
     }
 
     fn refused() -> Self {
-        let mut trial = Self::of(json!({"refused": [401]}));
+        let mut trial = Self::of(&json!({"refused": [401]}));
         trial.answers = answered(401);
         trial.record(&record(401, "jwt_authn_access_denied{Jwt_is_expired}"));
         trial
     }
 
     fn by_design() -> Self {
-        let mut trial = Self::of(json!({"by_design": {"because": "it must"}}));
+        let mut trial = Self::of(&json!({"by_design": {"because": "it must"}}));
         trial.answers = answered(200);
         trial.record(&record(200, "via_upstream"));
         trial.seen.push(seen());
@@ -100,7 +100,7 @@ impl Trial {
     fn wrong(&self) -> Vec<String> {
         let records: Vec<_> = self.records.iter().collect();
         let nobody = Object::new();
-        let frontend = object(json!({"sub": "7", "azp": "frontend"}));
+        let frontend = object(&json!({"sub": "7", "azp": "frontend"}));
         judge(&Facts {
             spec: &self.spec,
             claims: &self.claims,
@@ -234,7 +234,7 @@ fn a_broken_off_request_to_the_app_has_reached_it() {
 
 #[test]
 fn a_refused_handshake_is_known_by_the_proxys_count() {
-    let mut trial = Trial::of(json!({"refused": ["closed"]}));
+    let mut trial = Trial::of(&json!({"refused": ["closed"]}));
     trial.spec.from = serde_json::from_value(json!("no-certificate")).unwrap();
     trial.answers.closed = Some("alert".to_owned());
     assert_eq!(trial.wrong(), ["proxy's log"]);
