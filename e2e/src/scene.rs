@@ -7,6 +7,7 @@ use clap::Args;
 use policy::{KeySets, Manifests, Mesh};
 
 use harness::workspace;
+use harness::workspace::manifest::kustomization_files;
 
 /// The resources that a question is about.
 #[derive(Debug, Args)]
@@ -59,8 +60,14 @@ impl Scene {
     }
 }
 
-/// Reads a YAML file, or every one below a folder.
+/// Reads a YAML file, what a kustomization lists, or every one below a folder.
 fn read_yaml_files(path: &Path, texts: &mut Vec<(String, String)>) -> Result<()> {
+    if path.join("kustomization.yaml").exists() {
+        for file in kustomization_files(path)? {
+            texts.push((file.display().to_string(), read(&file)?));
+        }
+        return Ok(());
+    }
     if !path.is_dir() {
         texts.push((path.display().to_string(), read(path)?));
         return Ok(());
@@ -77,8 +84,7 @@ fn read_yaml_files(path: &Path, texts: &mut Vec<(String, String)>) -> Result<()>
         let is_yaml = entry
             .extension()
             .is_some_and(|it| it == "yaml" || it == "yml");
-        let is_kustomization = entry.file_stem().is_some_and(|it| it == "kustomization");
-        if entry.is_dir() || (is_yaml && !is_kustomization) {
+        if entry.is_dir() || is_yaml {
             read_yaml_files(&entry, texts)?;
         }
     }

@@ -264,6 +264,13 @@ impl Cluster {
             .await?)
     }
 
+    /// Several Secrets of a namespace; `None` unless all of them are there.
+    pub async fn secrets(&self, namespace: &str, names: &[&str]) -> Result<Option<Vec<Secret>>> {
+        let found = names.iter().map(|name| self.secret(namespace, name));
+        let found = futures::future::try_join_all(found).await?;
+        Ok(found.into_iter().collect())
+    }
+
     /// Starts `token-client call --batch` in a pod and holds the line to it.
     pub async fn open_caller(&self, namespace: &str, pod: &str) -> Result<Caller> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);

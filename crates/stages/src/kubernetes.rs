@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::attacker;
 use crate::cluster::{self, Cluster};
 use crate::manifest::load_kustomization;
-use crate::secrets::{self, REALM_SECRET};
+use crate::secrets::{self, KEYCLOAKS};
 use crate::versions::versions;
 use envoy::sidecar::Sidecar;
 use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
@@ -56,7 +56,7 @@ pub fn manifests(folder: &str) -> Result<Vec<DynamicObject>> {
 
 /// Fails where any manifest cannot be read, before a cluster is touched.
 pub fn check_manifests() -> Result<()> {
-    ["keycloak", "apps", "callers", "policy"]
+    ["keycloak", "istio/mesh", "apps", "callers", "policy"]
         .into_iter()
         .try_for_each(|folder| manifests(folder).map(drop))
 }
@@ -72,8 +72,8 @@ pub async fn apply_keycloak(cluster: &Cluster) -> Result<()> {
         .chain(manifests("apps")?)
         .partition(is_namespace);
     cluster.apply(&namespaces).await?;
-    let realm = match cluster.secret(KEYCLOAK, REALM_SECRET).await? {
-        Some(secret) => secrets::from_secret(&secret)?,
+    let realm = match cluster.secrets(KEYCLOAK, &KEYCLOAKS).await? {
+        Some(there) => secrets::from_secrets(&there)?,
         None => RealmSecrets::generate()?,
     };
     cluster.apply(&secrets::objects(&realm)?).await?;
@@ -189,7 +189,7 @@ impl Stage for KubernetesStage {
     async fn secrets(&self) -> Result<RealmSecrets> {
         let secret = self
             .cluster
-            .secret(KEYCLOAK, REALM_SECRET)
+            .secrets(KEYCLOAK, &KEYCLOAKS)
             .await?
             .with_context(|| {
                 Trouble::new(
@@ -197,7 +197,7 @@ impl Stage for KubernetesStage {
                     "bring it up: mesh down && mesh up",
                 )
             })?;
-        secrets::from_secret(&secret)
+        secrets::from_secrets(&secret)
     }
 
     async fn apply_policy(&self, profile: Profile) -> Result<()> {

@@ -16,7 +16,7 @@ pub struct Grants {
 }
 
 /// One request to a realm's token endpoint. Secrets are given by the name of
-/// their key in the Secret `realm-secrets`, never by value.
+/// their key in the Secrets of namespace `keycloak`, never by value.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {

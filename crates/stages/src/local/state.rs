@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::private;
 use super::process::Process;
 use crate::manifest;
-use crate::secrets::{self, REALM_SECRET};
+use crate::secrets::{self, KEYCLOAKS};
 use envoy::{Certificate, Upstream};
 use harness::evidence::Evidence;
 use harness::secrets::RealmSecrets;
@@ -168,10 +168,14 @@ pub fn save_secrets(folder: &Path, secrets: &RealmSecrets) -> Result<()> {
 /// Reads the realm's secrets back.
 pub fn load_secrets(folder: &Path) -> Result<RealmSecrets> {
     let objects = manifest::load_file(&folder.join(SECRETS))?;
-    let mut objects = objects.iter();
-    let realm = objects.find(|object| object.metadata.name.as_deref() == Some(REALM_SECRET));
-    let realm = realm.context("the stage has no realm secrets")?;
-    secrets::from_secret(&serde_json::from_value(serde_json::to_value(realm)?)?)
+    let of_keycloak = objects.iter().filter(|object| {
+        let name = object.metadata.name.as_deref();
+        name.is_some_and(|name| KEYCLOAKS.contains(&name))
+    });
+    let of_keycloak = of_keycloak
+        .map(|object| Ok(serde_json::from_value(serde_json::to_value(object)?)?))
+        .collect::<Result<Vec<_>>>()?;
+    secrets::from_secrets(&of_keycloak)
 }
 
 /// Access logs, read from where they ended when this began.
