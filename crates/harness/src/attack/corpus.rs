@@ -131,7 +131,9 @@ impl Corpus {
             .attacks
             .iter()
             .filter(|attack| attack.is_control() || meant(attack))
-            .filter(|attack| !short || groups.insert((&attack.class, &attack.group)))
+            .filter(|attack| {
+                !short || attack.is_control() || groups.insert((&attack.class, &attack.group))
+            })
             .collect())
     }
 

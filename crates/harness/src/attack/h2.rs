@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(block[13..18], [0, 1, b'x', 127, 0xad]);
         assert_eq!(
             frames[9..12],
-            [0, 1, 0x40],
+            [0, 1, 0x3f],
             "the block's length: {}",
             block.len()
         );

@@ -78,8 +78,11 @@ impl Play {
 /// The 32 digits of the request id, wherever they are.
 fn id_in(bytes: &[u8]) -> String {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let ids = bytes.windows(32).find(|window| window.iter().all(is_digit));
-    ids.map_or_else(String::new, |id| String::from_utf8_lossy(id).into_owned())
+    let is_id = |window: &&[u8]| {
+        window.iter().all(is_digit) && window.iter().any(|byte| *byte != window[0])
+    };
+    let id = bytes.windows(32).find(is_id);
+    id.map_or_else(String::new, |id| String::from_utf8_lossy(id).into_owned())
 }
 
 impl Stage for Play {
