@@ -30,6 +30,10 @@ apply *flags:
 differential *flags:
     {{mesh}} differential {{flags}}
 
+# Send hostile requests to a mesh that stands; `--short` sends one of each kind
+attacks *flags:
+    {{mesh}} attacks {{flags}}
+
 # Remove what `up` made
 down *flags:
     {{mesh}} down {{flags}}

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use harness::case::Profile;
 
 use crate::arguments::{Ask, one_of};
+use crate::commands::attacks::Attacks;
 use crate::commands::differential::Differential;
 use crate::commands::explain::Explain;
 use crate::commands::translate::Translate;
@@ -84,6 +85,7 @@ enum Command {
     Explain(Box<Explain>),
     Translate(Translate),
     Differential(Differential),
+    Attacks(Attacks),
     /// Say what this machine lacks, each with the command that fixes it
     Doctor,
     /// Print new realm keys and secrets as Kubernetes Secrets, for `kubectl apply -f -`
@@ -114,6 +116,7 @@ impl Cli {
             Command::Explain(question) => question.run(),
             Command::Translate(question) => question.run(),
             Command::Differential(question) => interruptible(question.run()).await,
+            Command::Attacks(attacks) => interruptible(attacks.run()).await,
             Command::Doctor => doctor::run().await,
             Command::Secrets => secrets::run(),
         }

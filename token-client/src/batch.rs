@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -35,8 +36,13 @@ use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
 };
+use tower::Service as _;
 
-use crate::{connect_to::ConnectTo, error::chain};
+use crate::{
+    connect_to::ConnectTo,
+    error::chain,
+    raw::{Heard, converse},
+};
 
 /// More of an answer's body than this is an error.
 const MAX_BODY: usize = 4 << 20;
@@ -64,6 +70,10 @@ pub struct Request {
     /// Longest time until the answer's last byte, in milliseconds.
     #[serde(default = "five_seconds")]
     pub timeout_ms: u64,
+    /// Bytes in base64 that are sent to the URL's host and port in the place of
+    /// a request; the answer is then [`Outcome::Raw`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
 }
 
 /// Which connection a request goes out on.
@@ -96,6 +106,13 @@ pub struct Answer {
 pub enum Outcome {
     /// An HTTP response, whatever its status.
     Response(Response),
+    /// What came back for raw bytes.
+    Raw {
+        /// All of it, in base64.
+        raw: String,
+        /// How the other side ended the connection; absent if it fell silent.
+        closed: Option<String>,
+    },
     /// No response, and why, down to the innermost cause.
     Failure {
         /// Such as `connection refused`.
@@ -125,6 +142,7 @@ impl Request {
             body: None,
             connection: Connection::Fresh,
             timeout_ms: five_seconds(),
+            raw: None,
         }
     }
 }
@@ -134,14 +152,14 @@ impl Answer {
     pub fn response(&self) -> Option<&Response> {
         match &self.outcome {
             Outcome::Response(response) => Some(response),
-            Outcome::Failure { .. } => None,
+            Outcome::Raw { .. } | Outcome::Failure { .. } => None,
         }
     }
 
     /// Why there was no response.
     pub fn error(&self) -> Option<&str> {
         match &self.outcome {
-            Outcome::Response(_) => None,
+            Outcome::Response(_) | Outcome::Raw { .. } => None,
             Outcome::Failure { error } => Some(error),
         }
     }
@@ -200,6 +218,7 @@ impl fmt::Debug for Request {
             .field("body", &self.body.as_deref().map(length))
             .field("connection", &self.connection)
             .field("timeout_ms", &self.timeout_ms)
+            .field("raw", &self.raw.as_deref().map(length))
             .finish()
     }
 }
@@ -218,6 +237,11 @@ impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Response(response) => response.fmt(f),
+            Self::Raw { raw, closed } => f
+                .debug_struct("Raw")
+                .field("raw", &length(raw))
+                .field("closed", closed)
+                .finish(),
             Self::Failure { error } => f.debug_struct("Failure").field("error", error).finish(),
         }
     }
@@ -269,6 +293,7 @@ fn length(body: impl AsRef<str>) -> String {
 /// Sends requests as they are.
 #[derive(Clone)]
 pub struct Sender {
+    dns: Dns,
     fresh: HttpClient,
     reuse: HttpClient,
 }
@@ -295,6 +320,7 @@ impl Sender {
                 .build(HttpConnector::new_with_resolver(dns.clone()))
         };
         Self {
+            dns: dns.clone(),
             fresh: client(0),
             reuse: client(usize::MAX),
         }
@@ -305,8 +331,8 @@ impl Sender {
         let started = Instant::now();
         let id = request.id.clone();
         let limit = Duration::from_millis(request.timeout_ms);
-        let outcome = match tokio::time::timeout(limit, self.exchange(request)).await {
-            Ok(Ok(response)) => Outcome::Response(response),
+        let outcome = match tokio::time::timeout(limit, self.outcome(request)).await {
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Outcome::Failure { error },
             Err(_elapsed) => {
                 let error = format!("timed out: no answer within {} ms", limit.as_millis());
@@ -319,6 +345,26 @@ impl Sender {
             outcome,
             elapsed_ms,
         }
+    }
+
+    async fn outcome(&self, request: Request) -> Result<Outcome, String> {
+        match &request.raw {
+            Some(raw) => self.converse(&request.url, raw).await,
+            None => self.exchange(request).await.map(Outcome::Response),
+        }
+    }
+
+    async fn converse(&self, url: &str, raw: &str) -> Result<Outcome, String> {
+        let uri: Uri = url.parse().map_err(|e| format!("url: {e}"))?;
+        let bytes = STANDARD.decode(raw).map_err(|e| format!("raw: {e}"))?;
+        let mut connector = HttpConnector::new_with_resolver(self.dns.clone());
+        connector.set_nodelay(true);
+        let stream = connector.call(uri).await.map_err(|e| chain(&e))?;
+        let Heard { bytes, closed } = converse(stream.into_inner(), &bytes).await;
+        Ok(Outcome::Raw {
+            raw: STANDARD.encode(bytes),
+            closed,
+        })
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, String> {

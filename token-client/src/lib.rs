@@ -14,6 +14,7 @@ mod exchange;
 pub mod jwt;
 mod oauth;
 mod policy;
+pub mod raw;
 mod reader;
 mod response;
 mod secret;

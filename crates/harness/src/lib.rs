@@ -2,6 +2,7 @@
 //! what to say of that. Where the mesh runs is the business of whoever
 //! implements [`Stage`](stage::Stage).
 
+pub mod attack;
 pub mod case;
 pub mod evidence;
 pub mod model;

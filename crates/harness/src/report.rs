@@ -126,6 +126,25 @@ pub struct Tally {
     pub skipped: usize,
 }
 
+impl Tally {
+    /// Counts rows.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let mut tally = Self {
+            passed: 0,
+            failed: 0,
+            skipped: 0,
+        };
+        for row in rows {
+            match row.outcome {
+                Outcome::Passed => tally.passed += 1,
+                Outcome::Failed { .. } => tally.failed += 1,
+                Outcome::Skipped { .. } => tally.skipped += 1,
+            }
+        }
+        tally
+    }
+}
+
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -139,19 +158,7 @@ impl std::fmt::Display for Tally {
 impl Run {
     /// Counts the rows.
     pub fn tally(&self) -> Tally {
-        let mut tally = Tally {
-            passed: 0,
-            failed: 0,
-            skipped: 0,
-        };
-        for row in &self.rows {
-            match row.outcome {
-                Outcome::Passed => tally.passed += 1,
-                Outcome::Failed { .. } => tally.failed += 1,
-                Outcome::Skipped { .. } => tally.skipped += 1,
-            }
-        }
-        tally
+        Tally::of(&self.rows)
     }
 
     /// Whether every verdict was as expected, and there was any.

@@ -1,7 +1,7 @@
 //! A run: ask every case of the table from inside the mesh, hold answers and
 //! evidence against what had to come, report.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
@@ -184,7 +184,7 @@ pub async fn prepare(stage: &impl Stage, case: &Case, grants: &Grants) -> Result
     }
     let secrets = stage.secrets().await?;
     let keyring = Keyring::new(secrets.get("MYREALM_PRIVATE_KEY")?)?;
-    let granted = obtain_grants(stage, &[case], grants, &secrets).await?;
+    let granted = obtain_grants(stage, &grants_needed([case]), grants, &secrets).await?;
     let mint = Mint {
         granted: &granted,
         keyring: &keyring,
@@ -240,7 +240,8 @@ async fn ask_table(
 ) -> Result<Vec<Row>> {
     let secrets = stage.secrets().await?;
     let keyring = Keyring::new(secrets.get("MYREALM_PRIVATE_KEY")?)?;
-    let granted = obtain_grants(stage, cases, grants, &secrets).await?;
+    let needed = grants_needed(cases.iter().copied());
+    let granted = obtain_grants(stage, &needed, grants, &secrets).await?;
     let asking = Asking {
         stage,
         profile,
@@ -439,15 +440,13 @@ async fn wait_for_evidence(
     }
 }
 
-/// Has Keycloak grant the tokens that these cases begin with, asked from
-/// inside the mesh.
-async fn obtain_grants(
+/// Has Keycloak grant the tokens of these names, asked from inside the mesh.
+pub async fn obtain_grants(
     stage: &impl Stage,
-    cases: &[&Case],
+    needed: &BTreeSet<&str>,
     grants: &Grants,
     secrets: &RealmSecrets,
 ) -> Result<BTreeMap<String, Granted>> {
-    let needed = grants_needed(cases.iter().copied());
     let requests = needed
         .iter()
         .map(|name| token_request(name, &grants.grants[*name], secrets))
@@ -518,7 +517,7 @@ fn read_grant(name: &str, answer: &batch::Answer) -> Result<Granted> {
 
 /// Writes a run's reports into its folder, and the summary to where GitHub
 /// Actions shows it.
-fn write_reports(run: &Run) -> Result<PathBuf> {
+pub fn write_reports(run: &Run) -> Result<PathBuf> {
     let folder = workspace::target_dir().join("e2e").join(&run.id);
     fs::create_dir_all(&folder)?;
     let summary = report::markdown::render(run);

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use token_client::batch;
 
+use crate::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use crate::case::{Caller, Profile, StageName};
 use crate::evidence::Evidence;
 use crate::model::Model;
@@ -84,6 +85,20 @@ pub trait Stage {
             })
             .await
     }
+
+    /// Why an attack by `from` cannot be sent here; nothing if it can.
+    fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String>;
+
+    /// Sends bytes as they are, over a connection of their own.
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer>;
+
+    /// How many connections the proxy before a workload has refused before there
+    /// was a request to record, by its own count: for the certificate, or because
+    /// it could not read them. Nothing where that cannot be asked.
+    async fn refused_connections(&self, of: Target) -> Result<Option<u64>>;
+
+    /// What the workloads themselves have logged since the stage was opened.
+    fn app_lines(&self) -> Vec<AppLine>;
 
     /// Writes what helps to understand a failure into a folder, redacted.
     async fn dump(&self, folder: &Path) -> Result<()>;

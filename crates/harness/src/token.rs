@@ -302,12 +302,7 @@ impl Keyring {
 
     /// The realm's public key, PEM of SubjectPublicKeyInfo (RFC 7468 §13).
     pub fn public_key_pem(&self) -> Result<String, MintError> {
-        let der: PublicKeyX509Der = self
-            .realm
-            .public_key()
-            .as_der()
-            .map_err(|_| MintError::Signing)?;
-        let text = STANDARD.encode(der.as_ref());
+        let text = STANDARD.encode(self.public_key_der()?);
         let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
         for start in (0..text.len()).step_by(64) {
             pem.push_str(&text[start..text.len().min(start + 64)]);
@@ -317,14 +312,38 @@ impl Keyring {
         Ok(pem)
     }
 
-    fn sign(&self, signer: Signer, alg: &Value, message: &str) -> Result<Vec<u8>, MintError> {
+    /// The realm's public key, DER of SubjectPublicKeyInfo.
+    pub fn public_key_der(&self) -> Result<Vec<u8>, MintError> {
+        let der: PublicKeyX509Der = self
+            .realm
+            .public_key()
+            .as_der()
+            .map_err(|_| MintError::Signing)?;
+        Ok(der.as_ref().to_vec())
+    }
+
+    /// The foreign key's public half as a JSON Web Key (RFC 7517).
+    pub fn foreign_jwk(&self) -> Value {
+        let key = self.foreign.public_key();
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        json!({
+            "kty": "RSA",
+            "use": "sig",
+            "alg": "RS256",
+            "n": number(key.modulus().big_endian_without_leading_zero()),
+            "e": number(key.exponent().big_endian_without_leading_zero()),
+        })
+    }
+
+    /// A signature; `alg` is followed as [`Signer`] says.
+    pub fn sign(&self, signer: Signer, alg: &Value, message: &[u8]) -> Result<Vec<u8>, MintError> {
         match signer {
             Signer::RealmKey => rsa_sign(&self.realm, alg, message),
             Signer::ForeignKey => rsa_sign(&self.foreign, alg, message),
             Signer::PublicKeyAsHmacSecret => {
                 let secret = self.public_key_pem()?;
                 let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-                Ok(hmac::sign(&key, message.as_bytes()).as_ref().to_vec())
+                Ok(hmac::sign(&key, message).as_ref().to_vec())
             }
             Signer::Nothing => Ok(Vec::new()),
         }
@@ -345,7 +364,7 @@ fn read_private_key(text: &SecretString) -> Result<RsaKeyPair, MintError> {
     RsaKeyPair::from_pkcs8(&der).map_err(|_| MintError::BadKey)
 }
 
-fn rsa_sign(key: &RsaKeyPair, alg: &Value, message: &str) -> Result<Vec<u8>, MintError> {
+fn rsa_sign(key: &RsaKeyPair, alg: &Value, message: &[u8]) -> Result<Vec<u8>, MintError> {
     let padding: &'static dyn RsaEncoding = match alg.as_str() {
         Some("RS384") => &signature::RSA_PKCS1_SHA384,
         Some("RS512") => &signature::RSA_PKCS1_SHA512,
@@ -355,13 +374,8 @@ fn rsa_sign(key: &RsaKeyPair, alg: &Value, message: &str) -> Result<Vec<u8>, Min
         _ => &signature::RSA_PKCS1_SHA256,
     };
     let mut bytes = vec![0; key.public_modulus_len()];
-    key.sign(
-        padding,
-        &SystemRandom::new(),
-        message.as_bytes(),
-        &mut bytes,
-    )
-    .map_err(|_| MintError::Signing)?;
+    key.sign(padding, &SystemRandom::new(), message, &mut bytes)
+        .map_err(|_| MintError::Signing)?;
     Ok(bytes)
 }
 
@@ -394,7 +408,9 @@ impl Mint<'_> {
                 let claims = edited(model.claims, &recipe.claims, now);
                 let alg = header.get("alg").cloned().unwrap_or_default();
                 let message = format!("{}.{}", encode(header), encode(claims));
-                let signature = self.keyring.sign(recipe.sign_with, &alg, &message)?;
+                let signature = self
+                    .keyring
+                    .sign(recipe.sign_with, &alg, message.as_bytes())?;
                 format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
             }
             Recipe::Altered(recipe) => {
@@ -470,7 +486,8 @@ fn edited_part(part: &str, object: Object, edits: &Edits, now: Timestamp) -> Str
     }
 }
 
-fn edited(mut object: Object, edits: &Edits, now: Timestamp) -> Object {
+/// The object with the edits made; `now` is what times are relative to.
+pub fn edited(mut object: Object, edits: &Edits, now: Timestamp) -> Object {
     for (name, edit) in edits {
         match edit {
             Edit::Remove => {

@@ -36,20 +36,20 @@ pub use trace::subscriber;
 /// A service of these routes. `registry` holds the metrics of its own, if it
 /// has any; cancelling `shutdown` turns `/readyz` to 503.
 ///
-/// Probes and metrics are neither logged nor counted: they come every few
-/// seconds and would bury the requests of users.
+/// Probes and metrics are not counted, and logged only where the mesh let one
+/// in: those of the kubelet and of Prometheus come past it, every few seconds,
+/// and would bury the requests of users.
 pub fn app(routes: Router, registry: Registry, shutdown: CancellationToken) -> Router {
     let metrics = Metrics::new(registry);
+    let log = TraceLayer::new_for_http()
+        .make_span_with(trace::span)
+        .on_request(())
+        .on_response(trace::log_response)
+        .on_failure(());
     let observed = routes.layer(
         ServiceBuilder::new()
             .set_x_request_id(MakeRequestUuid)
-            .layer(
-                TraceLayer::new_for_http()
-                    .make_span_with(trace::span)
-                    .on_request(())
-                    .on_response(trace::log_response)
-                    .on_failure(()),
-            )
+            .layer(log.clone())
             .propagate_x_request_id()
             .layer(middleware::from_fn_with_state(
                 metrics.clone(),
@@ -59,7 +59,8 @@ pub fn app(routes: Router, registry: Registry, shutdown: CancellationToken) -> R
     let operations = Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz).with_state(shutdown))
-        .route("/metrics", get(metrics::render).with_state(metrics));
+        .route("/metrics", get(metrics::render).with_state(metrics))
+        .layer(log);
     operations.merge(observed)
 }
 

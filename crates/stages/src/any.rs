@@ -7,6 +7,7 @@ use token_client::batch;
 
 use crate::kubernetes::KubernetesStage;
 use crate::local::LocalStage;
+use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use harness::case::{Caller, Profile, StageName};
 use harness::evidence::Evidence;
 use harness::model::Model;
@@ -69,6 +70,22 @@ impl Stage for AnyStage {
 
     async fn difference(&self, workload: &str, model: &Model) -> Result<Option<String>> {
         delegate!(self, stage => stage.difference(workload, model).await)
+    }
+
+    fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String> {
+        delegate!(self, stage => stage.cannot_attack(from, request))
+    }
+
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
+        delegate!(self, stage => stage.attack(shot).await)
+    }
+
+    async fn refused_connections(&self, of: Target) -> Result<Option<u64>> {
+        delegate!(self, stage => stage.refused_connections(of).await)
+    }
+
+    fn app_lines(&self) -> Vec<AppLine> {
+        delegate!(self, stage => stage.app_lines())
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

@@ -12,11 +12,13 @@ use policy::Workload;
 use token_client::batch;
 use tokio::task::JoinSet;
 
+use crate::attacker;
 use crate::cluster::{self, Cluster};
 use crate::manifest::load_kustomization;
 use crate::secrets::{self, KEYCLOAKS};
 use crate::versions::versions;
 use envoy::sidecar::Sidecar;
+use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use harness::case::{Caller, Profile, StageName};
 use harness::evidence::Evidence;
 use harness::model::Model;
@@ -27,7 +29,7 @@ use harness::trouble::Trouble;
 use harness::workspace;
 
 const KEYCLOAK: &str = "keycloak";
-const DEMO: &str = "demo";
+pub(crate) const DEMO: &str = "demo";
 /// The namespaces that `up` makes and `down` removes.
 pub const OUR_NAMESPACES: [&str; 2] = [DEMO, KEYCLOAK];
 /// The workloads whose sidecar's access log is evidence.
@@ -117,6 +119,7 @@ pub struct KubernetesStage {
     cluster: Cluster,
     callers: BTreeMap<Caller, (tokio::sync::Mutex<cluster::Caller>, IpAddr)>,
     evidence: Arc<Mutex<Evidence>>,
+    app_lines: Arc<Mutex<Vec<AppLine>>>,
     /// Ends with the stage.
     _listeners: JoinSet<()>,
 }
@@ -150,11 +153,13 @@ impl KubernetesStage {
                 }
             });
         }
+        let app_lines = attacker::follow_apps(&cluster, &mut listeners).await?;
         Ok(Self {
             name,
             cluster,
             callers,
             evidence,
+            app_lines,
             _listeners: listeners,
         })
     }
@@ -253,6 +258,23 @@ impl Stage for KubernetesStage {
         Sidecar::read(workload, &config)
             .with_context(|| format!("the sidecar of {pod}"))?
             .difference(model)
+    }
+
+    fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String> {
+        attacker::cannot_attack(from, request)
+    }
+
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
+        attacker::attack(self, shot).await
+    }
+
+    /// Nobody here can shake hands as no member does.
+    async fn refused_connections(&self, _: Target) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    fn app_lines(&self) -> Vec<AppLine> {
+        self.app_lines.lock().expect("lock must be whole").clone()
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

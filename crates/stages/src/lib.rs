@@ -11,6 +11,7 @@
 
 mod any;
 pub mod artifacts;
+mod attacker;
 pub mod cluster;
 pub mod doctor;
 pub mod images;

@@ -6,6 +6,7 @@
 //! their Envoy in the first place ([`token_client::ConnectTo`]). What istiod
 //! does is done here: inbound filters come from [`policy`]'s translation.
 
+mod attacker;
 mod keycloak;
 mod network;
 mod plan;

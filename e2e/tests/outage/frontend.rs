@@ -99,5 +99,6 @@ pub fn in_words(answer: &Answer) -> String {
             }
         }
         Outcome::Failure { error } => error.clone(),
+        Outcome::Raw { .. } => "raw bytes".to_owned(),
     }
 }

@@ -37,6 +37,27 @@ pub fn render(run: &Run, colours: bool) -> String {
     Terminal { run, colours }.to_string()
 }
 
+/// All about the rows that are not as expected or were not asked, and the tally.
+pub fn failures(run: &Run) -> String {
+    Failures(&run.redacted()).to_string()
+}
+
+struct Failures<'a>(&'a Run);
+
+impl Display for Failures<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for row in self.0.failures() {
+            write_failure(f, row)?;
+        }
+        for row in &self.0.rows {
+            if let Outcome::Skipped { reason } = &row.outcome {
+                writeln!(f, "\nskipped: {}: {reason}", row.name)?;
+            }
+        }
+        writeln!(f, "\n{}", self.0.summary())
+    }
+}
+
 struct Terminal<'a> {
     run: &'a Run,
     colours: bool,
@@ -45,15 +66,7 @@ struct Terminal<'a> {
 impl Display for Terminal<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", table(self.run, self.colours).trim_fmt())?;
-        for row in self.run.failures() {
-            write_failure(f, row)?;
-        }
-        for row in &self.run.rows {
-            if let Outcome::Skipped { reason } = &row.outcome {
-                writeln!(f, "\nskipped: {}: {reason}", row.name)?;
-            }
-        }
-        writeln!(f, "\n{}", self.run.summary())
+        Failures(self.run).fmt(f)
     }
 }
 

@@ -27,7 +27,7 @@ impl Realm {
         });
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
-        let signature = rsa_sign(&keyring.realm, &json!("RS256"), &message).unwrap();
+        let signature = rsa_sign(&keyring.realm, &json!("RS256"), message.as_bytes()).unwrap();
         let user = Granted {
             access_token: format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)).into(),
             refresh_token: Some("a refresh token".into()),

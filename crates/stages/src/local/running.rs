@@ -12,11 +12,13 @@ use futures::{StreamExt, future, stream};
 use policy::http_filters;
 use token_client::{ConnectTo, batch};
 
+use super::attacker::{self, AppLogs};
 use super::process::Process;
 use super::state::{self, Sidecar, State};
 use crate::versions::versions;
 use envoy::sidecar;
 use envoy::{self, Admin, Inbound, PortRules};
+use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use harness::case::{Caller, Profile, StageName};
 use harness::evidence::Evidence;
 use harness::model::Model;
@@ -35,6 +37,7 @@ pub struct LocalStage {
     /// One for each identity.
     senders: HashMap<String, batch::Sender>,
     logs: Mutex<state::Logs>,
+    app_logs: Mutex<AppLogs>,
 }
 
 impl LocalStage {
@@ -52,6 +55,7 @@ impl LocalStage {
         Self {
             senders: state.sidecars.iter().map(sender).collect(),
             logs: Mutex::new(logs),
+            app_logs: Mutex::new(AppLogs::follow(&state.folder)),
             state,
             secrets,
         }
@@ -260,6 +264,25 @@ impl Stage for LocalStage {
             chain.port = found.inbound.as_ref().map(|inbound| inbound.port);
         }
         read.difference(model)
+    }
+
+    /// Any bytes, with any certificate.
+    fn cannot_attack(&self, _: &Origin, _: &Sent) -> Option<String> {
+        None
+    }
+
+    async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
+        attacker::attack(&self.state, shot).await
+    }
+
+    async fn refused_connections(&self, of: Target) -> Result<Option<u64>> {
+        let sidecar = self.state.sidecar(&of.to_string())?;
+        let stats = self.admin(sidecar).get("/stats").await?;
+        attacker::refused_connections(&stats).map(Some)
+    }
+
+    fn app_lines(&self) -> Vec<AppLine> {
+        self.app_logs.lock().expect("lock must be whole").read()
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {

@@ -113,6 +113,12 @@ impl State {
         self.save()
     }
 
+    /// The Envoy of a pod.
+    pub fn sidecar(&self, name: &str) -> Result<&Sidecar> {
+        let found = self.sidecars.iter().find(|sidecar| sidecar.name == name);
+        found.with_context(|| format!("no sidecar of {name}"))
+    }
+
     /// Where an Envoy's files are.
     pub fn folder_of(&self, sidecar: &Sidecar) -> PathBuf {
         self.folder.join("sidecars").join(&sidecar.name)
@@ -206,7 +212,7 @@ impl Logs {
 }
 
 /// The whole lines after `offset`, which moves on.
-fn read_lines(path: &Path, offset: &mut u64) -> std::io::Result<String> {
+pub fn read_lines(path: &Path, offset: &mut u64) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(*offset))?;
     let mut bytes = Vec::new();

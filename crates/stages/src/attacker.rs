@@ -1,0 +1,88 @@
+//! An attacker in a cluster: sends from a caller's pod, through that pod's own
+//! sidecar, whatever bytes that sidecar takes.
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt as _;
+use token_client::batch::{self, Outcome};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::cluster::Cluster;
+use crate::kubernetes::{DEMO, KubernetesStage};
+use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
+use harness::case::Caller;
+use harness::stage::Stage as _;
+
+/// Why an attack cannot be sent from a pod.
+pub fn cannot_attack(from: &Origin, request: &Sent) -> Option<String> {
+    let Origin::Caller(caller) = from else {
+        return Some("a pod has no other certificate than its sidecar's".to_owned());
+    };
+    if *caller == Caller::Outsider {
+        return None;
+    }
+    let by_the_sidecar = "the pod's own sidecar";
+    if request.lines.is_some() || request.h2.is_some() {
+        return Some(format!(
+            "{by_the_sidecar} reads the bytes and writes others"
+        ));
+    }
+    if request.server_name.is_some() || request.alpn != Sent::default().alpn {
+        return Some(format!("{by_the_sidecar} shakes hands"));
+    }
+    if request.host.is_some() {
+        return Some(format!("{by_the_sidecar} sends it where the host says"));
+    }
+    None
+}
+
+/// Sends an attack from the caller's pod.
+pub async fn attack(stage: &KubernetesStage, shot: &Shot) -> Result<RawAnswer> {
+    let Origin::Caller(caller) = shot.from else {
+        bail!("{} has no pod", shot.from);
+    };
+    let id = Uuid::new_v4().simple().to_string();
+    let request = batch::Request {
+        raw: Some(STANDARD.encode(&shot.bytes)),
+        ..batch::Request::get(&id, format!("http://{}", shot.to.host()))
+    };
+    let answers = stage.ask(caller, &[request]).await?;
+    let answer = answers.into_values().next().context("no answer")?;
+    let (bytes, closed) = match answer.outcome {
+        Outcome::Raw { raw, closed } => (STANDARD.decode(raw)?, closed),
+        Outcome::Failure { error } => (Vec::new(), Some(error)),
+        Outcome::Response(_) => bail!("the caller did not send bytes as they are"),
+    };
+    Ok(RawAnswer {
+        local: None,
+        bytes,
+        closed,
+    })
+}
+
+/// Reads the services' own logs from now on.
+pub async fn follow_apps(
+    cluster: &Cluster,
+    listeners: &mut JoinSet<()>,
+) -> Result<Arc<Mutex<Vec<AppLine>>>> {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    for at in [Target::Backend, Target::Frontend] {
+        let name = at.to_string();
+        let pod = cluster.pod(DEMO, &name).await?;
+        let mut lines = Box::pin(cluster.follow_log(DEMO, &pod, &name).await?);
+        let heard = heard.clone();
+        listeners.spawn(async move {
+            while let Some(Ok(text)) = lines.next().await {
+                heard
+                    .lock()
+                    .expect("lock must be whole")
+                    .push(AppLine { at, text });
+            }
+        });
+    }
+    Ok(heard)
+}

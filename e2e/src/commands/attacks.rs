@@ -1,0 +1,92 @@
+//! `mesh attacks`: hostile requests to a mesh that stands.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use harness::attack::{Selection, fire};
+use harness::poll::Timeouts;
+use harness::report::phases::Phases;
+use harness::report::{self, Row, Run, Tally};
+use harness::run::write_reports;
+use harness::token::grant::Grants;
+use harness::workspace;
+
+use crate::arguments::{Output, exit};
+use crate::place::Place;
+
+/// Send hostile requests to a mesh that stands, and judge each by three
+/// witnesses: the answer, the proxy's log and the application's own
+#[derive(Debug, Args)]
+pub struct Attacks {
+    #[command(flatten)]
+    place: Place,
+    /// Only attacks whose name or class contains this, or matches it as a glob;
+    /// the controls come along
+    #[arg(long)]
+    filter: Vec<String>,
+    /// One attack of each group
+    #[arg(long)]
+    short: bool,
+    /// Another folder of attacks
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
+    /// How to print the result on standard output
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Attacks {
+    /// Exit code 0 if every attack came out as it must, 1 if one did not.
+    pub async fn run(self) -> Result<ExitCode> {
+        let grants = Grants::load(&workspace::path("e2e/grants.yaml"))?;
+        let selection = Selection {
+            filters: self.filter.clone(),
+            short: self.short,
+            corpus: self
+                .corpus
+                .clone()
+                .unwrap_or_else(|| workspace::path("e2e/attacks")),
+        };
+        let stage = self.place.open().await?;
+        let (phases, timeouts) = (Phases::default(), Timeouts::default());
+        let run = Box::pin(fire(&stage, &grants, &selection, &phases, &timeouts)).await?;
+        let folder = write_reports(&run)?;
+        eprintln!("report:   {}", folder.display());
+        self.show(&run)?;
+        Ok(exit(&[run]))
+    }
+
+    fn show(&self, run: &Run) -> Result<()> {
+        let text = match self.output {
+            Output::Json => report::json::render(run)?,
+            Output::Table => classes(run) + &report::table::failures(run),
+        };
+        writeln!(std::io::stdout().lock(), "{}", text.trim_end())?;
+        Ok(())
+    }
+}
+
+/// How many attacks of each class came out how.
+fn classes(run: &Run) -> String {
+    let mut classes = BTreeMap::<&str, Vec<&Row>>::new();
+    for row in &run.rows {
+        classes.entry(&row.family).or_default().push(row);
+    }
+    let mut table =
+        report::table::empty(["class", "attacks", "as they must", "not so", "not sent"]);
+    for (class, rows) in classes {
+        let Tally {
+            passed,
+            failed,
+            skipped,
+        } = Tally::of(rows.iter().copied());
+        let counts = [rows.len(), passed, failed, skipped].map(|count| count.to_string());
+        table.add_row([class.to_owned()].into_iter().chain(counts));
+    }
+    format!("{}\n", table.trim_fmt())
+}
