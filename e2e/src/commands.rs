@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub mod apply;
+pub mod check;
 pub mod demo;
 pub mod differential;
 pub mod doctor;

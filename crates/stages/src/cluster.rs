@@ -137,7 +137,7 @@ impl Cluster {
     /// are gone. Returns their names.
     pub async fn delete_our_namespaces(
         &self,
-        names: &[&str],
+        names: &[String],
         wait: Duration,
     ) -> Result<Vec<String>> {
         let api = Api::<Namespace>::all(self.client.clone());
@@ -149,7 +149,7 @@ impl Cluster {
                     ..DeleteParams::default()
                 };
                 api.delete(name, &params).await?;
-                deleted.push((*name).to_owned());
+                deleted.push(name.clone());
             }
         }
         for name in &deleted {
@@ -265,7 +265,7 @@ impl Cluster {
     }
 
     /// Starts `token-client call --batch` in a pod and holds the line to it.
-    pub async fn open_caller(&self, namespace: &str, pod: &str) -> Result<Caller> {
+    pub async fn open_line(&self, namespace: &str, pod: &str) -> Result<Line> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let attach = AttachParams::default()
             .container("caller")
@@ -277,7 +277,7 @@ impl Cluster {
             .with_context(|| format!("cannot start a caller in {namespace}/{pod}"))?;
         let stdin = process.stdin().context("exec has no standard input")?;
         let stdout = process.stdout().context("exec has no standard output")?;
-        Ok(Caller {
+        Ok(Line {
             stdin: Box::new(stdin),
             answers: (Box::new(BufReader::new(stdout)) as Box<dyn AsyncBufRead + Send + Unpin>)
                 .lines(),
@@ -305,7 +305,7 @@ impl Cluster {
     /// Writes what helps to understand a failure into a folder, redacted:
     /// pods, events, the logs of every container and the configuration of every
     /// sidecar of these namespaces.
-    pub async fn dump(&self, namespaces: &[&str], folder: &Path) -> Result<()> {
+    pub async fn dump(&self, namespaces: &[String], folder: &Path) -> Result<()> {
         for namespace in namespaces {
             let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
             let list = pods.list(&ListParams::default()).await?;
@@ -415,15 +415,15 @@ impl Cluster {
     }
 }
 
-/// A `token-client call --batch` that runs inside the mesh.
-pub struct Caller {
+/// The line to a `token-client call --batch` that runs inside the mesh.
+pub struct Line {
     stdin: Box<dyn AsyncWrite + Send + Unpin>,
     answers: Lines<Box<dyn AsyncBufRead + Send + Unpin>>,
     /// Kept alive: the process ends with it.
     _process: Box<dyn Send>,
 }
 
-impl Caller {
+impl Line {
     /// Sends requests, many in flight, and returns their answers by request id.
     pub async fn ask(
         &mut self,

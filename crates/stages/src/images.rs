@@ -5,26 +5,20 @@ use anyhow::{Context, Result};
 
 use crate::tool::Tool;
 use crate::versions::versions;
+use harness::suite::{Program, Suite};
 use harness::trouble::Trouble;
 use harness::workspace;
-
-/// Our services; each is a crate with a Dockerfile and a binary of its name.
-pub const SERVICES: [&str; 3] = ["backend", "frontend", "token-client"];
-
-/// The image of one of our services.
-pub fn service_image(service: &str) -> String {
-    format!("mesh-oidc/{service}:dev")
-}
 
 /// Keycloak's image after its build step.
 pub fn keycloak_image() -> String {
     format!("mesh-oidc/keycloak:{}", versions().keycloak)
 }
 
-/// Compiles the services as static binaries and puts each into an image.
-pub async fn build_services() -> Result<()> {
+/// Compiles programs as static binaries and puts each into its image. Each is a
+/// package of this checkout, in a folder of its name with a Dockerfile.
+pub async fn build_services(programs: &[Program]) -> Result<()> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let packages = SERVICES.iter().flat_map(|service| ["--package", service]);
+    let packages = programs.iter().flat_map(|it| ["--package", &it.package]);
     // Static, because the images hold nothing else; the services resolve
     // names without libc.
     Tool::new("cargo")
@@ -36,13 +30,13 @@ pub async fn build_services() -> Result<()> {
         .run()
         .await?;
     let binaries = workspace::target_dir().join(&target).join("release");
-    for service in SERVICES {
+    for Program { image, package, .. } in programs {
         let context = tempfile::tempdir()?;
-        std::fs::copy(binaries.join(service), context.path().join(service))
-            .with_context(|| format!("cargo left no binary `{service}`"))?;
+        std::fs::copy(binaries.join(package), context.path().join(package))
+            .with_context(|| format!("cargo left no binary `{package}`"))?;
         build(
-            &service_image(service),
-            &workspace::path(service),
+            image,
+            &workspace::path(package),
             context.path(),
         )
         .await?;
@@ -51,12 +45,12 @@ pub async fn build_services() -> Result<()> {
 }
 
 /// Builds Keycloak's image on top of upstream's.
-pub async fn build_keycloak() -> Result<()> {
+pub async fn build_keycloak(suite: &Suite) -> Result<()> {
     have_or_pull(&versions().images.keycloak).await?;
     let context = tempfile::tempdir()?;
     build(
         &keycloak_image(),
-        &workspace::path("manifests/keycloak"),
+        &suite.path(&suite.manifests.keycloak),
         context.path(),
     )
     .await

@@ -9,7 +9,6 @@
 //! All three are asked in the same way ([`harness::stage::Stage`]). The rest is
 //! what it takes to bring them up.
 
-mod any;
 pub mod artifacts;
 pub mod cluster;
 pub mod doctor;
@@ -21,5 +20,3 @@ pub mod manifest;
 pub mod secrets;
 pub mod tool;
 pub mod versions;
-
-pub use any::AnyStage;

@@ -1,15 +1,12 @@
 //! A mesh's secrets as the Kubernetes Secrets that its pods read.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use harness::secrets::RealmSecrets;
+use harness::suite::Suite;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DynamicObject, ObjectMeta};
 use secrecy::{ExposeSecret, SecretString};
-
-/// The name of the Secret that fills the realm import, in namespace `keycloak`.
-pub const REALM_SECRET: &str = "realm-secrets";
-const KEYCLOAK_NAMESPACE: &str = "keycloak";
 
 /// Reads the secrets back from the Secret in the cluster.
 pub fn from_secret(secret: &Secret) -> Result<RealmSecrets> {
@@ -22,16 +19,28 @@ pub fn from_secret(secret: &Secret) -> Result<RealmSecrets> {
     .collect()
 }
 
-/// The Secrets to apply: all of it for Keycloak, and the frontend's own.
-pub fn objects(secrets: &RealmSecrets) -> Result<Vec<DynamicObject>> {
-    Ok(vec![
-        secret(KEYCLOAK_NAMESPACE, REALM_SECRET, secrets.all())?,
-        secret(
-            "demo",
-            "frontend-client",
-            [("client-secret", secrets.get("FRONTEND_CLIENT_SECRET")?)],
-        )?,
-    ])
+/// Namespace and name of the Secret that fills the realm import.
+pub fn of_realms(suite: &Suite) -> Result<(&str, &str)> {
+    let mut secrets = suite.secrets.iter();
+    let realms = secrets
+        .find(|secret| secret.keys.is_none())
+        .context("the suite names no Secret that fills the realm import (one without `keys`)")?;
+    Ok((&realms.namespace, &realms.name))
+}
+
+/// The Secrets to apply, as the suite has them.
+pub fn objects(suite: &Suite, secrets: &RealmSecrets) -> Result<Vec<DynamicObject>> {
+    let objects = suite.secrets.iter().map(|wanted| {
+        let values: Vec<_> = match &wanted.keys {
+            None => secrets.all().collect(),
+            Some(keys) => keys
+                .iter()
+                .map(|(key, name)| Ok((key.as_str(), secrets.get(name)?)))
+                .collect::<Result<_>>()?,
+        };
+        secret(&wanted.namespace, &wanted.name, values)
+    });
+    objects.collect()
 }
 
 fn secret<'a>(
@@ -65,14 +74,17 @@ fn secret<'a>(
 #[cfg(test)]
 mod tests {
     use harness::secrets::RealmSecrets;
+    use harness::suite::Suite;
+    use harness::workspace;
     use secrecy::ExposeSecret;
 
     use super::{from_secret, objects};
 
     #[test]
     fn secrets_survive_the_way_through_the_cluster() {
-        let made = RealmSecrets::generate().unwrap();
-        let object = serde_json::to_value(&objects(&made).unwrap()[0]).unwrap();
+        let suite = Suite::load(&workspace::path("e2e")).unwrap();
+        let made = RealmSecrets::generate(&suite).unwrap();
+        let object = serde_json::to_value(&objects(&suite, &made).unwrap()[0]).unwrap();
         let read = from_secret(&serde_json::from_value(object).unwrap()).unwrap();
         for (name, value) in made.all() {
             assert_eq!(

@@ -1,0 +1,512 @@
+//! A suite: a folder with `suite.yaml` and cases, and all that the harness knows
+//! of a mesh.
+
+pub mod grant;
+pub mod manifest;
+pub mod yaml;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use policy::{Mesh, Peer, Workload};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use crate::case::{Cases, Expected, ExpectedAnswer};
+use crate::evidence::DecidedBy;
+use grant::Grant;
+use manifest::{Deployment, Service};
+use yaml::{LoadError, Problem, read_yaml};
+
+/// The file that makes a folder a suite.
+pub const FILE: &str = "suite.yaml";
+
+/// A suite, read and checked as a whole.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// Where its manifests are.
+    pub manifests: Folders,
+    /// Mesh-wide settings that change what policies mean.
+    pub mesh: Mesh,
+    /// Choices of rules; the first is in force unless the user says otherwise.
+    pub profiles: Vec<Profile>,
+    /// Keycloak's realms by name.
+    pub realms: BTreeMap<String, Realm>,
+    /// The Secrets that its pods read.
+    pub secrets: Vec<SecretObject>,
+    /// What runs the images that are built here.
+    pub programs: Vec<Program>,
+    /// The workloads that requests leave from; the first asks unless a case says
+    /// otherwise.
+    pub callers: Vec<Caller>,
+    /// The tokens that Keycloak is asked for, by the names that cases have for
+    /// them.
+    pub grants: BTreeMap<String, Grant>,
+    /// What is asked unless a case says otherwise.
+    pub request: UsualRequest,
+    /// What a positive control is.
+    pub control: Control,
+    /// The table.
+    pub cases: Cases,
+    /// The Deployments behind the services.
+    pub workloads: Vec<Deployment>,
+    services: Vec<Service>,
+    placeholders: BTreeSet<String>,
+}
+
+/// Where a suite's manifests are, relative to its folder: kustomizations, but
+/// for the two files for `istioctl`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Folders {
+    /// The IstioOperator file that Istio is installed with.
+    pub istio: PathBuf,
+    /// An IstioOperator file that is added where the proxy is upstream's Envoy
+    /// without Istio's own extensions.
+    pub plain_envoy: Option<PathBuf>,
+    /// Keycloak, with the realms to import.
+    pub keycloak: PathBuf,
+    /// The workloads that are asked.
+    pub workloads: PathBuf,
+    /// The workloads that ask.
+    pub callers: PathBuf,
+}
+
+/// A choice of rules.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Its name on the command line and in cases.
+    pub name: String,
+    /// The kustomization of its rules.
+    pub rules: PathBuf,
+}
+
+/// A realm of Keycloak.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Realm {
+    /// `iss` of its tokens, and where its endpoints are as seen from inside the
+    /// mesh.
+    pub issuer: String,
+    /// The name that the realm import has for its private key. Without one,
+    /// tokens like those of its grants cannot be minted.
+    pub signing_key: Option<String>,
+}
+
+/// A Secret made of the values that fill the realm import.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretObject {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What is in it: its keys with the names of their values. Without this it
+    /// is the Secret that fills the realm import, and holds every value.
+    pub keys: Option<BTreeMap<String, String>>,
+}
+
+/// What runs an image that is built here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// The image's name in manifests.
+    pub image: String,
+    /// The cargo package, and the binary of that name.
+    pub package: String,
+    /// The environment variable that says where the program listens.
+    pub listens_by: Option<String>,
+}
+
+/// A workload that requests leave from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its name in cases.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its service account.
+    pub account: String,
+    /// Its Deployment.
+    pub deployment: String,
+    /// Whether it has a sidecar: without one it speaks plain text and has no
+    /// identity.
+    pub has_sidecar: bool,
+}
+
+/// What is asked unless a case says otherwise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsualRequest {
+    /// The host, with a port if it is not 80.
+    pub host: String,
+    /// The path.
+    pub path: String,
+}
+
+/// What a positive control is: a request that comes back with one of these
+/// statuses, decided by this.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    /// The lowest status of a success.
+    pub least: u16,
+    /// The highest.
+    pub most: u16,
+    /// Who decides about it.
+    pub decided_by: DecidedBy,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            least: 200,
+            most: 299,
+            decided_by: DecidedBy::App,
+        }
+    }
+}
+
+impl Control {
+    /// Whether a verdict is that of a positive control.
+    pub fn admits(&self, expected: &Expected) -> bool {
+        let statuses: RangeInclusive<u16> = self.least..=self.most;
+        expected.decided_by == self.decided_by
+            && matches!(&expected.answer, ExpectedAnswer::Http { status, .. } if statuses.contains(status))
+    }
+}
+
+/// `suite.yaml` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuiteYaml {
+    manifests: Folders,
+    #[serde(default)]
+    mesh: Mesh,
+    profiles: Vec<Spanned<Profile>>,
+    realms: BTreeMap<String, Realm>,
+    #[serde(default)]
+    secrets: Vec<SecretObject>,
+    #[serde(default)]
+    programs: Vec<Program>,
+    callers: Vec<Spanned<CallerYaml>>,
+    grants: BTreeMap<String, Spanned<Grant>>,
+    request: Spanned<UsualRequest>,
+    #[serde(default)]
+    control: Control,
+    #[serde(default = "cases_folder")]
+    cases: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallerYaml {
+    name: String,
+    /// `NAMESPACE/ACCOUNT`.
+    service_account: String,
+}
+
+fn cases_folder() -> PathBuf {
+    "cases".into()
+}
+
+impl Suite {
+    /// Reads a suite's folder and checks it as a whole: every problem is told,
+    /// with file and line.
+    pub fn load(folder: &Path) -> Result<Self, LoadError> {
+        let file = folder.join(FILE);
+        let yaml: SuiteYaml = read_yaml(&file)?;
+        let mut problems = Vec::new();
+        let mut objects = |relative: &Path| -> Result<Vec<Value>, LoadError> {
+            match manifest::objects(&folder.join(relative)) {
+                Ok(objects) => Ok(objects),
+                Err(error) => error.add_to(&mut problems).map(|()| Vec::new()),
+            }
+        };
+        let workloads = objects(&yaml.manifests.workloads)?;
+        let callers = objects(&yaml.manifests.callers)?;
+        let placeholders = placeholders(&objects(&yaml.manifests.keycloak)?);
+        for profile in &yaml.profiles {
+            objects(&profile.value.rules)?;
+        }
+        // The callers' namespaces may be among the workloads' manifests.
+        let all: Vec<_> = callers.iter().chain(&workloads).cloned().collect();
+        let askers = manifest::deployments(&all);
+        let mut suite = Self {
+            folder: folder.to_owned(),
+            manifests: yaml.manifests,
+            mesh: yaml.mesh,
+            profiles: Vec::new(),
+            realms: yaml.realms,
+            secrets: yaml.secrets,
+            programs: yaml.programs,
+            callers: Vec::new(),
+            grants: BTreeMap::new(),
+            request: yaml.request.value,
+            control: yaml.control,
+            cases: Cases::default(),
+            placeholders: placeholders.clone(),
+            services: manifest::services(&workloads),
+            workloads: manifest::deployments(&workloads),
+        };
+        let mut complain = |line, text: String| problems.push(Problem::new(&file, line, text));
+        if yaml.profiles.is_empty() {
+            complain(0, "`profiles` must name one at least".to_owned());
+        }
+        if yaml.callers.is_empty() {
+            complain(0, "`callers` must name one at least".to_owned());
+        }
+        for profile in yaml.profiles {
+            let name = &profile.value.name;
+            if suite.profiles.iter().any(|known| known.name == *name) {
+                let text = format!("there is another profile `{name}`");
+                complain(profile.referenced.line(), text);
+            }
+            suite.profiles.push(profile.value);
+        }
+        for caller in yaml.callers {
+            let line = caller.referenced.line();
+            let CallerYaml {
+                name,
+                service_account,
+            } = caller.value;
+            if suite.callers.iter().any(|known| known.name == name) {
+                complain(line, format!("there is another caller `{name}`"));
+            }
+            match Caller::find(&name, &service_account, &askers) {
+                Some(caller) => suite.callers.push(caller),
+                None => complain(
+                    line,
+                    format!(
+                        "caller `{name}`: no Deployment of {} runs as service account \
+                         `{service_account}` (NAMESPACE/ACCOUNT)",
+                        suite.manifests.callers.display()
+                    ),
+                ),
+            }
+        }
+        let mut named: Vec<(u64, &String)> = Vec::new();
+        for grant in yaml.grants.values() {
+            let line = grant.referenced.line();
+            let passwords = grant.value.user.iter().map(|user| &user.password);
+            let secrets = passwords.chain([&grant.value.client_secret]);
+            named.extend(secrets.map(|name| (line, name)));
+        }
+        let keys = suite.secrets.iter().flat_map(|secret| &secret.keys);
+        named.extend(keys.flat_map(BTreeMap::values).map(|name| (0, name)));
+        let signing = suite.realms.values().filter_map(|it| it.signing_key.as_ref());
+        named.extend(signing.map(|name| (0, name)));
+        for (line, name) in named {
+            if !placeholders.contains(name) {
+                complain(line, format!("the realm import has no `${{{name}}}`"));
+            }
+        }
+        for (name, grant) in yaml.grants {
+            if !suite.realms.contains_key(&grant.value.realm) {
+                let text = format!("grant `{name}`: there is no realm `{}`", grant.value.realm);
+                complain(grant.referenced.line(), text);
+            }
+            suite.grants.insert(name, grant.value);
+        }
+        if suite.serving(&suite.request.host).is_none() {
+            let text = format!("no workload is behind `{}`", suite.request.host);
+            complain(yaml.request.referenced.line(), text);
+        }
+        // What is said of cases would only follow from what is wrong here.
+        LoadError::none_of(problems)?;
+        suite.cases = Cases::load(&folder.join(yaml.cases), &suite)?;
+        Ok(suite)
+    }
+
+    /// A path of the suite.
+    pub fn path(&self, relative: &Path) -> PathBuf {
+        self.folder.join(relative)
+    }
+
+    /// The profile of this name.
+    pub fn profile(&self, name: &str) -> Result<&Profile, Unknown> {
+        let found = self.profiles.iter().find(|profile| profile.name == name);
+        let known = self.profiles.iter().map(|profile| &profile.name);
+        found.ok_or_else(|| Unknown::new("profile", name, known))
+    }
+
+    /// The profile that is in force unless the user says otherwise.
+    pub fn usual_profile(&self) -> &Profile {
+        &self.profiles[0]
+    }
+
+    /// The caller of this name.
+    pub fn caller(&self, name: &str) -> Result<&Caller, Unknown> {
+        let found = self.callers.iter().find(|caller| caller.name == name);
+        let known = self.callers.iter().map(|caller| &caller.name);
+        found.ok_or_else(|| Unknown::new("caller", name, known))
+    }
+
+    /// The caller that asks unless a case says otherwise.
+    pub fn usual_caller(&self) -> &Caller {
+        &self.callers[0]
+    }
+
+    /// The namespaces that its manifests make, the last first.
+    pub fn namespaces(&self) -> Result<Vec<String>, LoadError> {
+        let mut names = Vec::new();
+        let folders = &self.manifests;
+        for folder in [&folders.callers, &folders.workloads, &folders.keycloak] {
+            for object in manifest::objects(&self.path(folder))? {
+                let (_, name) = manifest::namespace_and_name(&object);
+                if manifest::kind(&object) == "Namespace" && !names.iter().any(|it| it == name) {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// The workload behind a host, perhaps with a port.
+    pub fn serving(&self, host: &str) -> Option<&Deployment> {
+        let host = host.split(':').next().unwrap_or(host);
+        let service = self.services.iter().find(|service| service.is_named(host))?;
+        self.workloads
+            .iter()
+            .find(|deployment| service.leads_to(deployment))
+    }
+
+    /// The sidecars: the workloads' first, then the callers'.
+    pub fn sidecars(&self) -> Vec<SidecarOf<'_>> {
+        let workloads = self.workloads.iter().filter(|it| it.has_sidecar);
+        let workloads = workloads.map(|it| (it.namespace.as_str(), it.name.as_str()));
+        let callers = self.callers.iter().filter(|it| it.has_sidecar);
+        let callers = callers.map(|it| (it.namespace.as_str(), it.deployment.as_str()));
+        let all: Vec<_> = workloads.chain(callers).collect();
+        let title = |(namespace, name): (&str, &str)| {
+            if all.iter().filter(|(_, other)| *other == name).count() == 1 {
+                name.to_owned()
+            } else {
+                format!("{name}.{namespace}")
+            }
+        };
+        let sidecars = all.iter().map(|&(namespace, deployment)| SidecarOf {
+            title: title((namespace, deployment)),
+            namespace,
+            deployment,
+        });
+        sidecars.collect()
+    }
+
+    /// The names of the private keys that realms sign with.
+    pub fn signing_keys(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.realms
+            .iter()
+            .filter_map(|(name, realm)| Some((name.as_str(), realm.signing_key.as_deref()?)))
+    }
+
+    /// The names of all values that fill the realm import (`${NAME}` in it).
+    pub fn placeholders(&self) -> &BTreeSet<String> {
+        &self.placeholders
+    }
+
+    /// The realms that grants are asked of.
+    pub fn realms_in_use(&self) -> BTreeSet<&str> {
+        let grants = self.grants.values();
+        grants.map(|grant| grant.realm.as_str()).collect()
+    }
+}
+
+/// The `${NAMES}` in the data of these objects.
+fn placeholders(objects: &[Value]) -> BTreeSet<String> {
+    let data = objects.iter().filter_map(|object| object["data"].as_object());
+    let texts = data.flat_map(|data| data.values()).filter_map(Value::as_str);
+    let names = texts.flat_map(|text| text.split("${").skip(1));
+    names
+        .filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()))
+        .collect()
+}
+
+/// Whose a sidecar is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SidecarOf<'a> {
+    /// What it is called: the Deployment's name, and its namespace where two have
+    /// that name.
+    pub title: String,
+    /// The Deployment's namespace.
+    pub namespace: &'a str,
+    /// The Deployment.
+    pub deployment: &'a str,
+}
+
+impl Caller {
+    fn find(name: &str, service_account: &str, askers: &[Deployment]) -> Option<Self> {
+        let (namespace, account) = service_account.split_once('/')?;
+        let deployment = askers
+            .iter()
+            .find(|asker| asker.namespace == namespace && asker.account == account)?;
+        Some(Self {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            account: account.to_owned(),
+            deployment: deployment.name.clone(),
+            has_sidecar: deployment.has_sidecar,
+        })
+    }
+
+    /// Its mTLS identity (`TRUSTDOMAIN/ns/NAMESPACE/sa/ACCOUNT`), which it has
+    /// only with a sidecar.
+    pub fn principal(&self, mesh: &Mesh) -> Option<String> {
+        let Self {
+            namespace, account, ..
+        } = self;
+        let domain = &mesh.trust_domain;
+        self.has_sidecar
+            .then(|| format!("{domain}/ns/{namespace}/sa/{account}"))
+    }
+
+    /// What a workload's sidecar knows of it.
+    pub fn peer(&self, mesh: &Mesh) -> Peer {
+        match self.principal(mesh) {
+            Some(principal) => Peer::mtls(&principal),
+            None => Peer::Plaintext,
+        }
+    }
+}
+
+impl Deployment {
+    /// What policies select.
+    pub fn workload(&self) -> Workload {
+        Workload {
+            namespace: self.namespace.clone(),
+            labels: self.labels.clone(),
+        }
+    }
+}
+
+/// A name that the suite does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("the suite has no {what} `{name}`; it has {known}")]
+pub struct Unknown {
+    what: &'static str,
+    name: String,
+    known: String,
+}
+
+impl Unknown {
+    fn new<'a>(
+        what: &'static str,
+        name: &str,
+        known: impl Iterator<Item = &'a String>,
+    ) -> Self {
+        let known: Vec<_> = known.map(String::as_str).collect();
+        Self {
+            what,
+            name: name.to_owned(),
+            known: known.join(", "),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
