@@ -20,7 +20,12 @@ pub struct Scene {
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// Files or folders of manifests [default: the suite's workloads and rules]
-    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "profile")]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE",
+        conflicts_with = "profile"
+    )]
     files: Vec<PathBuf>,
     /// The namespace whose policies apply everywhere [default: the suite's, or
     /// istio-system]
@@ -88,9 +93,8 @@ pub fn workload(
         (Some(namespace), Some(app), _) => {
             let workloads = suite.into_iter().flat_map(|suite| &suite.workloads);
             let wanted = Workload::app(namespace, app);
-            let mut same = workloads.filter(|it| {
-                it.namespace == *namespace && it.labels.get("app") == Some(app)
-            });
+            let mut same = workloads
+                .filter(|it| it.namespace == *namespace && it.labels.get("app") == Some(app));
             let port = same.next().and_then(|it| it.port);
             Ok((wanted, port))
         }

@@ -205,7 +205,10 @@ impl<'a> Asker<'a> {
     pub async fn prepare(&self, case: &Case) -> Result<Prepared> {
         let stage = self.stage.name();
         if let Some(reason) = case.skip.get(&stage) {
-            bail!("case `{}` cannot be asked on stage {stage}: {reason}", case.name);
+            bail!(
+                "case `{}` cannot be asked on stage {stage}: {reason}",
+                case.name
+            );
         }
         let granted = self.obtain_grants(&[case]).await?;
         let mint = self.mint(&granted);
@@ -312,7 +315,9 @@ impl<'a> Asker<'a> {
         let rows = cases.iter().map(|case| match judged.remove(&case.name) {
             None => of.skipped(case, case.skip[&stage].clone()),
             Some(one) => {
-                let outcome = one.outcome.beside_control(case, |name| passed.get(name).copied());
+                let outcome = one
+                    .outcome
+                    .beside_control(case, |name| passed.get(name).copied());
                 of.case(
                     case,
                     &one.observed.asked.answer,

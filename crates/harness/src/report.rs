@@ -25,8 +25,8 @@ use token_client::batch::Answer;
 
 use crate::case::{Case, StageName};
 use crate::evidence::AccessRecord;
-use crate::rules::prediction::Explained;
 use crate::redact::redact_json;
+use crate::rules::prediction::Explained;
 use crate::suite::Suite;
 use crate::token::{Provenance, Recipe};
 use crate::verdict::{Outcome, excerpt, received};

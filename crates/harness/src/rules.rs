@@ -10,9 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use policy::{
-    Explanation, KeySets, Manifests, Mesh, Question, Request, Token, Workload, explain,
-};
+use policy::{Explanation, KeySets, Manifests, Mesh, Question, Request, Token, Workload, explain};
 use serde_json::Value;
 use token_client::batch;
 
@@ -134,7 +132,10 @@ impl Rules {
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    path.strip_prefix(here).unwrap_or(&path).display().to_string()
+    path.strip_prefix(here)
+        .unwrap_or(&path)
+        .display()
+        .to_string()
 }
 
 /// Whether two objects are two states of one.

@@ -221,11 +221,14 @@ impl Suite {
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
         let file = folder.join(FILE);
         let yaml: SuiteYaml = read_yaml(&file)?;
-        let mut problems = Vec::new();
+        let mut wrong = Wrong {
+            file: &file,
+            problems: Vec::new(),
+        };
         let mut objects = |relative: &Path| -> Result<Vec<Value>, LoadError> {
             match manifest::objects(&folder.join(relative)) {
                 Ok(objects) => Ok(objects),
-                Err(error) => error.add_to(&mut problems).map(|()| Vec::new()),
+                Err(error) => error.add_to(&mut wrong.problems).map(|()| Vec::new()),
             }
         };
         let workloads = objects(&yaml.manifests.workloads)?;
@@ -250,77 +253,100 @@ impl Suite {
             request: yaml.request.value,
             control: yaml.control,
             cases: Cases::default(),
-            placeholders: placeholders.clone(),
+            placeholders,
             services: manifest::services(&workloads),
             workloads: manifest::deployments(&workloads),
         };
-        let mut complain = |line, text: String| problems.push(Problem::new(&file, line, text));
-        if yaml.profiles.is_empty() {
-            complain(0, "`profiles` must name one at least".to_owned());
+        suite.add_profiles(yaml.profiles, &mut wrong);
+        suite.add_callers(yaml.callers, &askers, &mut wrong);
+        suite.add_grants(yaml.grants, &mut wrong);
+        suite.check_secrets(&mut wrong);
+        if suite.serving(&suite.request.host).is_none() {
+            let text = format!("no workload is behind `{}`", suite.request.host);
+            wrong.at(yaml.request.referenced.line(), text);
         }
-        if yaml.callers.is_empty() {
-            complain(0, "`callers` must name one at least".to_owned());
+        // What is said of cases would only follow from what is wrong here.
+        LoadError::none_of(wrong.problems)?;
+        suite.cases = Cases::load(&folder.join(yaml.cases), &suite)?;
+        Ok(suite)
+    }
+
+    fn add_profiles(&mut self, profiles: Vec<Spanned<Profile>>, wrong: &mut Wrong<'_>) {
+        if profiles.is_empty() {
+            wrong.at(0, "`profiles` must name one at least".to_owned());
         }
-        for profile in yaml.profiles {
+        for profile in profiles {
             let name = &profile.value.name;
-            if suite.profiles.iter().any(|known| known.name == *name) {
+            if self.profiles.iter().any(|known| known.name == *name) {
                 let text = format!("there is another profile `{name}`");
-                complain(profile.referenced.line(), text);
+                wrong.at(profile.referenced.line(), text);
             }
-            suite.profiles.push(profile.value);
+            self.profiles.push(profile.value);
         }
-        for caller in yaml.callers {
+    }
+
+    fn add_callers(
+        &mut self,
+        callers: Vec<Spanned<CallerYaml>>,
+        askers: &[Deployment],
+        wrong: &mut Wrong<'_>,
+    ) {
+        if callers.is_empty() {
+            wrong.at(0, "`callers` must name one at least".to_owned());
+        }
+        for caller in callers {
             let line = caller.referenced.line();
             let CallerYaml {
                 name,
                 service_account,
             } = caller.value;
-            if suite.callers.iter().any(|known| known.name == name) {
-                complain(line, format!("there is another caller `{name}`"));
+            if self.callers.iter().any(|known| known.name == name) {
+                wrong.at(line, format!("there is another caller `{name}`"));
             }
-            match Caller::find(&name, &service_account, &askers) {
-                Some(caller) => suite.callers.push(caller),
-                None => complain(
+            match Caller::find(&name, &service_account, askers) {
+                Some(caller) => self.callers.push(caller),
+                None => wrong.at(
                     line,
                     format!(
                         "caller `{name}`: no Deployment of {} runs as service account \
                          `{service_account}` (NAMESPACE/ACCOUNT)",
-                        suite.manifests.callers.display()
+                        self.manifests.callers.display()
                     ),
                 ),
             }
         }
-        let mut named: Vec<(u64, &String)> = Vec::new();
-        for grant in yaml.grants.values() {
+    }
+
+    fn add_grants(&mut self, grants: BTreeMap<String, Spanned<Grant>>, wrong: &mut Wrong<'_>) {
+        for (name, grant) in grants {
             let line = grant.referenced.line();
-            let passwords = grant.value.user.iter().map(|user| &user.password);
-            let secrets = passwords.chain([&grant.value.client_secret]);
-            named.extend(secrets.map(|name| (line, name)));
+            let grant = grant.value;
+            if !self.realms.contains_key(&grant.realm) {
+                wrong.at(
+                    line,
+                    format!("grant `{name}`: there is no realm `{}`", grant.realm),
+                );
+            }
+            let password = grant.user.as_ref().map(|user| &user.password);
+            for secret in password.into_iter().chain([&grant.client_secret]) {
+                if !self.placeholders.contains(secret) {
+                    let text = format!("grant `{name}`: the realm import has no `${{{secret}}}`");
+                    wrong.at(line, text);
+                }
+            }
+            self.grants.insert(name, grant);
         }
-        let keys = suite.secrets.iter().flat_map(|secret| &secret.keys);
-        named.extend(keys.flat_map(BTreeMap::values).map(|name| (0, name)));
-        let signing = suite.realms.values().filter_map(|it| it.signing_key.as_ref());
-        named.extend(signing.map(|name| (0, name)));
-        for (line, name) in named {
-            if !placeholders.contains(name) {
-                complain(line, format!("the realm import has no `${{{name}}}`"));
+    }
+
+    fn check_secrets(&self, wrong: &mut Wrong<'_>) {
+        let keys = self.secrets.iter().flat_map(|secret| &secret.keys);
+        let realms = self.realms.values();
+        let signing = realms.filter_map(|realm| realm.signing_key.as_ref());
+        for name in keys.flat_map(BTreeMap::values).chain(signing) {
+            if !self.placeholders.contains(name) {
+                wrong.at(0, format!("the realm import has no `${{{name}}}`"));
             }
         }
-        for (name, grant) in yaml.grants {
-            if !suite.realms.contains_key(&grant.value.realm) {
-                let text = format!("grant `{name}`: there is no realm `{}`", grant.value.realm);
-                complain(grant.referenced.line(), text);
-            }
-            suite.grants.insert(name, grant.value);
-        }
-        if suite.serving(&suite.request.host).is_none() {
-            let text = format!("no workload is behind `{}`", suite.request.host);
-            complain(yaml.request.referenced.line(), text);
-        }
-        // What is said of cases would only follow from what is wrong here.
-        LoadError::none_of(problems)?;
-        suite.cases = Cases::load(&folder.join(yaml.cases), &suite)?;
-        Ok(suite)
     }
 
     /// A path of the suite.
@@ -370,7 +396,10 @@ impl Suite {
     /// The workload behind a host, perhaps with a port.
     pub fn serving(&self, host: &str) -> Option<&Deployment> {
         let host = host.split(':').next().unwrap_or(host);
-        let service = self.services.iter().find(|service| service.is_named(host))?;
+        let service = self
+            .services
+            .iter()
+            .find(|service| service.is_named(host))?;
         self.workloads
             .iter()
             .find(|deployment| service.leads_to(deployment))
@@ -417,10 +446,26 @@ impl Suite {
     }
 }
 
+/// What is wrong with `suite.yaml`, as far as it is known.
+struct Wrong<'a> {
+    file: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Wrong<'_> {
+    fn at(&mut self, line: u64, text: String) {
+        self.problems.push(Problem::new(self.file, line, text));
+    }
+}
+
 /// The `${NAMES}` in the data of these objects.
 fn placeholders(objects: &[Value]) -> BTreeSet<String> {
-    let data = objects.iter().filter_map(|object| object["data"].as_object());
-    let texts = data.flat_map(|data| data.values()).filter_map(Value::as_str);
+    let data = objects
+        .iter()
+        .filter_map(|object| object["data"].as_object());
+    let texts = data
+        .flat_map(|data| data.values())
+        .filter_map(Value::as_str);
     let names = texts.flat_map(|text| text.split("${").skip(1));
     names
         .filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()))
@@ -494,11 +539,7 @@ pub struct Unknown {
 }
 
 impl Unknown {
-    fn new<'a>(
-        what: &'static str,
-        name: &str,
-        known: impl Iterator<Item = &'a String>,
-    ) -> Self {
+    fn new<'a>(what: &'static str, name: &str, known: impl Iterator<Item = &'a String>) -> Self {
         let known: Vec<_> = known.map(String::as_str).collect();
         Self {
             what,

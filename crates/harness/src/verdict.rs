@@ -254,7 +254,9 @@ fn judge_record(expected: &Expected, record: &AccessRecord) -> Vec<Mismatch> {
 /// An answer that came so long after minting that it proves nothing. Ask again
 /// first: see [`is_late`].
 pub fn judge_lateness(case: &Case, since_minting: Duration) -> Option<Mismatch> {
-    let limit = case.answer_within.filter(|_| is_late(case, since_minting))?;
+    let limit = case
+        .answer_within
+        .filter(|_| is_late(case, since_minting))?;
     Some(Mismatch::new(
         "time of the answer",
         format!("within {limit:#}"),

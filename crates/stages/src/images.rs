@@ -34,12 +34,7 @@ pub async fn build_services(programs: &[Program]) -> Result<()> {
         let context = tempfile::tempdir()?;
         std::fs::copy(binaries.join(package), context.path().join(package))
             .with_context(|| format!("cargo left no binary `{package}`"))?;
-        build(
-            image,
-            &workspace::path(package),
-            context.path(),
-        )
-        .await?;
+        build(image, &workspace::path(package), context.path()).await?;
     }
     Ok(())
 }

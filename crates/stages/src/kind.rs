@@ -12,8 +12,8 @@ use crate::versions::versions;
 use harness::case::StageName;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
-use harness::trouble::Trouble;
 use harness::suite::Suite;
+use harness::trouble::Trouble;
 use harness::workspace;
 
 /// A kind cluster by name.
@@ -42,7 +42,10 @@ impl Kind {
         timeouts: &'a Timeouts,
     ) -> Result<KubernetesStage<'a>> {
         let ((), cluster) = tokio::try_join!(
-            phases.time("build service images", images::build_services(&suite.programs)),
+            phases.time(
+                "build service images",
+                images::build_services(&suite.programs)
+            ),
             async {
                 for image in [&versions().images.pilot, &versions().images.proxy] {
                     images::have_or_pull(image).await?;
@@ -68,7 +71,9 @@ impl Kind {
             phases
                 .time("load Istio's images", self.load(&upstream))
                 .await?;
-            phases.time("install Istio", self.install_istio(suite)).await
+            phases
+                .time("install Istio", self.install_istio(suite))
+                .await
         };
         tokio::try_join!(keycloak, istio)?;
         let images: Vec<_> = suite.programs.iter().map(|it| it.image.clone()).collect();

@@ -58,10 +58,7 @@ mod tests {
 
     #[test]
     fn every_manifest_begins_with_a_comment_that_says_what_it_is_for() {
-        let mut folders = vec![
-            workspace::path("manifests"),
-            workspace::path("suites"),
-        ];
+        let mut folders = vec![workspace::path("manifests"), workspace::path("suites")];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use policy::{Explanation, Mesh, Peer, Question, Request, Style, Token, Verdict, Workload, explain};
+use policy::{
+    Explanation, Mesh, Peer, Question, Request, Style, Token, Verdict, Workload, explain,
+};
 
 use crate::place::Place;
 use crate::scene::{Scene, assignment, read, workload};

@@ -23,7 +23,7 @@ use harness::verdict::excerpt;
 use super::explain::{Explain, ExplainOutput, exit, style};
 
 /// A request that can be both explained and sent.
-struct Asked {
+struct Sendable {
     caller: Caller,
     request: batch::Request,
     /// When its token was made.
@@ -62,7 +62,7 @@ impl Explain {
         let stage: &dyn Stage = &*stage;
         let asker = Asker::new(suite, stage, &timeouts).await?;
         let manifests = self.scene.manifests(Some(suite))?;
-        let asked = self.asked(suite, &asker).await?;
+        let question = self.question(suite, &asker).await?;
         let mut keys = fetch_keys(suite, stage, &manifests).await?;
         keys.extend(self.scene.keys()?);
         let rules = Rules {
@@ -72,21 +72,25 @@ impl Explain {
             ..Rules::read(suite, suite.usual_profile())?
         };
         let seen = if self.replay {
-            Some(asker.ask_one(&asked.caller.name, &asked.request).await?)
+            Some(
+                asker
+                    .ask_one(&question.caller.name, &question.request)
+                    .await?,
+            )
         } else {
             None
         };
         let record = seen.as_ref().and_then(|(_, record)| record.as_ref());
         let sent = Sent {
-            caller: &asked.caller,
-            source_ip: Some(stage.address_of(&asked.caller.name)?),
-            request: &asked.request,
-            at: record.map_or(asked.at, |record| record.start_time),
+            caller: &question.caller,
+            source_ip: Some(stage.address_of(&question.caller.name)?),
+            request: &question.request,
+            at: record.map_or(question.at, |record| record.start_time),
         };
-        let explanation = rules.explain_to(&asked.workload, asked.port, sent)?;
+        let explanation = rules.explain_to(&question.workload, question.port, sent)?;
         let replay = seen.as_ref().map(|(answer, _)| {
             let pairs = prediction::pairs(&explanation, answer, record);
-            Replay::new(stage.name(), &asked, pairs)
+            Replay::new(stage.name(), &question, pairs)
         });
         let differs = replay.as_ref().is_some_and(|it| !it.differs_in.is_empty());
         self.print(&Output {
@@ -100,14 +104,14 @@ impl Explain {
         })
     }
 
-    async fn asked(&self, suite: &Suite, asker: &Asker<'_>) -> Result<Asked> {
+    async fn question(&self, suite: &Suite, with: &Asker<'_>) -> Result<Sendable> {
         if let Some(name) = &self.case {
             let case = suite.cases.find(name)?;
-            let prepared = asker.prepare(case).await?;
+            let prepared = with.prepare(case).await?;
             let asked = suite.serving(&case.request.host);
-            let asked = asked
-                .with_context(|| format!("no workload is behind `{}`", case.request.host))?;
-            return Ok(Asked {
+            let asked =
+                asked.with_context(|| format!("no workload is behind `{}`", case.request.host))?;
+            return Ok(Sendable {
                 caller: suite.caller(&case.caller)?.clone(),
                 request: prepared.request,
                 at: prepared.minted_at,
@@ -144,7 +148,7 @@ impl Explain {
             Some(name) => suite.caller(name)?,
             None => suite.usual_caller(),
         };
-        Ok(Asked {
+        Ok(Sendable {
             caller: caller.clone(),
             request,
             at: Timestamp::now(),
@@ -167,14 +171,14 @@ impl Explain {
 }
 
 impl Replay {
-    fn new(stage: StageName, asked: &Asked, pairs: Vec<Pair>) -> Self {
+    fn new(stage: StageName, question: &Sendable, pairs: Vec<Pair>) -> Self {
         let differing = pairs.iter().filter(|pair| !pair.agrees());
         let differs_in = differing.map(|pair| pair.about).collect();
         let shown = |text: &String| excerpt(&redact(text));
         Self {
             stage,
-            caller: asked.caller.name.clone(),
-            request_id: asked.request.id.clone(),
+            caller: question.caller.name.clone(),
+            request_id: question.request.id.clone(),
             pairs: pairs
                 .into_iter()
                 .map(|pair| Pair {
@@ -227,7 +231,7 @@ mod tests {
     const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl";
 
     fn replay(status: &str) -> Replay {
-        let asked = Asked {
+        let asked = Sendable {
             caller: Caller {
                 name: "frontend".to_owned(),
                 namespace: "demo".to_owned(),

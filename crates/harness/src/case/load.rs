@@ -7,9 +7,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{
-    Case, Cases, Expected, ExpectedAnswer, ExpectedBody, OneOrMany, Request, StageName,
-};
+use super::{Case, Cases, Expected, ExpectedAnswer, ExpectedBody, OneOrMany, Request, StageName};
 use crate::evidence::DecidedBy;
 use crate::suite::yaml::{LoadError, Problem, read_yaml, yaml_files};
 use crate::suite::{Suite, UsualRequest};
@@ -156,12 +154,7 @@ impl TryFrom<ExpectedYaml> for Expected {
 }
 
 impl FamilyYaml {
-    fn into_cases(
-        self,
-        path: &Path,
-        suite: &Suite,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<Located> {
+    fn into_cases(self, path: &Path, suite: &Suite, problems: &mut Vec<Problem>) -> Vec<Located> {
         let mut cases = vec![];
         for Spanned {
             value: yaml,
@@ -190,7 +183,9 @@ impl FamilyYaml {
                 name: yaml.name,
                 family: self.family.clone(),
                 why: yaml.why,
-                caller: yaml.caller.unwrap_or_else(|| suite.usual_caller().name.clone()),
+                caller: yaml
+                    .caller
+                    .unwrap_or_else(|| suite.usual_caller().name.clone()),
                 token: yaml.token,
                 other_token: yaml.other_token,
                 request: yaml.request.or(&suite.request),
@@ -226,9 +221,7 @@ impl Case {
             problems.push(unknown.to_string());
         }
         let profiles = self.in_profile.keys();
-        problems.extend(
-            profiles.filter_map(|name| Some(suite.profile(name).err()?.to_string())),
-        );
+        problems.extend(profiles.filter_map(|name| Some(suite.profile(name).err()?.to_string())));
         let recipes = || std::iter::once(&self.token).chain(&self.other_token);
         for grant in recipes().filter_map(Recipe::grant) {
             if !suite.grants.contains_key(grant) {

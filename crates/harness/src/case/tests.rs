@@ -208,10 +208,7 @@ fn by_name<'a>(cases: &'a Cases, name: &str) -> &'a Case {
 fn case_without_expect_takes_both_verdicts_from_the_top() {
     let cases = load(TWO_PROFILES).unwrap();
     let case = by_name(&cases, "no token");
-    assert_eq!(
-        case.expected("full").to_string(),
-        "401 missing-token"
-    );
+    assert_eq!(case.expected("full").to_string(), "401 missing-token");
     assert_eq!(case.expected("stock").to_string(), "403 authz");
     assert_eq!(case.control.as_deref(), Some("ok"));
 }

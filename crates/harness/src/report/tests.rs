@@ -188,7 +188,11 @@ fn row_without_its_control_fails_the_run_and_is_told_in_one_line() {
     for text in [table::render(&run, false), markdown::render(&run)] {
         assert_eq!(text.matches(line).count(), 1, "{text}");
     }
-    assert!(junit::render(&run).unwrap().contains("inconclusive: its control"));
+    assert!(
+        junit::render(&run)
+            .unwrap()
+            .contains("inconclusive: its control")
+    );
 }
 
 #[test]
@@ -267,10 +271,7 @@ fn command_to_ask_again_survives_the_shell() {
 #[test]
 fn difference_is_shown_with_its_lines_and_cut_where_it_is_long() {
     let mut run = run();
-    let difference = format!(
-        "--- model\n+++ sidecar\n{}",
-        "-  any: true\n".repeat(50)
-    );
+    let difference = format!("--- model\n+++ sidecar\n{}", "-  any: true\n".repeat(50));
     run.rows = vec![of("full").check(
         "model of backend equals its sidecar",
         "model",

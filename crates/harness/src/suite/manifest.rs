@@ -226,7 +226,14 @@ spec: {selector: {app: a}}
         let found = deployments(&objects);
         let told: Vec<_> = found
             .iter()
-            .map(|it| (it.name.as_str(), it.account.as_str(), it.has_sidecar, it.port))
+            .map(|it| {
+                (
+                    it.name.as_str(),
+                    it.account.as_str(),
+                    it.has_sidecar,
+                    it.port,
+                )
+            })
             .collect();
         assert_eq!(
             told,

@@ -63,10 +63,16 @@ fn load(suite: &str, cases: &str) -> Result<Suite, String> {
     for (folder, text) in [
         ("apps", WORKLOADS),
         ("callers", CALLERS),
-        ("keycloak", "kind: ConfigMap\ndata: {realm: '${KEY} ${S}'}\n"),
+        (
+            "keycloak",
+            "kind: ConfigMap\ndata: {realm: '${KEY} ${S}'}\n",
+        ),
         ("rules", ""),
     ] {
-        write(&format!("{folder}/kustomization.yaml"), "resources: [all.yaml]\n");
+        write(
+            &format!("{folder}/kustomization.yaml"),
+            "resources: [all.yaml]\n",
+        );
         write(&format!("{folder}/all.yaml"), text);
     }
     let folder = format!("{}/", dir.path().display());
@@ -111,7 +117,9 @@ fn caller_has_the_identity_of_its_service_account() {
 #[test]
 fn host_leads_to_the_workload_behind_its_service() {
     let suite = with_cases(ONE_CASE).unwrap();
-    let found = suite.serving("backend.demo.svc.cluster.local:8080").unwrap();
+    let found = suite
+        .serving("backend.demo.svc.cluster.local:8080")
+        .unwrap();
     assert_eq!(found.workload(), Workload::app("demo", "backend"));
     assert!(suite.serving("backend").is_none());
     assert!(suite.serving("frontend.demo").is_none());
@@ -131,20 +139,30 @@ fn all_problems_of_a_suite_are_told_with_file_and_line() {
 #[test]
 fn unknown_key_of_a_suite_is_refused_with_file_and_line() {
     let text = load(&format!("{SUITE}realm: x\n"), ONE_CASE).unwrap_err();
-    assert!(text.starts_with("suite.yaml:14: unknown field `realm`"), "{text}");
+    assert!(
+        text.starts_with("suite.yaml:14: unknown field `realm`"),
+        "{text}"
+    );
 }
 
 #[test]
 fn broken_manifest_is_told_with_file_and_line() {
     let suite = SUITE.replace("rules: rules", "rules: nowhere");
     let text = load(&suite, ONE_CASE).unwrap_err();
-    assert!(text.contains("cannot read nowhere/kustomization.yaml"), "{text}");
+    assert!(
+        text.contains("cannot read nowhere/kustomization.yaml"),
+        "{text}"
+    );
 }
 
 #[test]
 fn control_is_what_the_suite_says() {
     let suite = format!("{SUITE}control: {{least: 400, most: 400, decided_by: app}}\n");
-    assert!(load(&suite, ONE_CASE).unwrap_err().contains("needs a `control`"));
+    assert!(
+        load(&suite, ONE_CASE)
+            .unwrap_err()
+            .contains("needs a `control`")
+    );
     let cases = ONE_CASE.replace("200", "400");
     assert!(load(&suite, &cases).is_ok());
 }

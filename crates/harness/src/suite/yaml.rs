@@ -63,7 +63,7 @@ impl LoadError {
                 problems.extend(found.0);
                 Ok(())
             }
-            other => Err(other),
+            unreadable @ Self::Read { .. } => Err(unreadable),
         }
     }
 }
@@ -97,7 +97,7 @@ pub(crate) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, LoadError
 }
 
 /// Reads a file of several YAML documents.
-pub(crate) fn read_documents<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LoadError> {
+pub fn read_documents<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LoadError> {
     serde_saphyr::from_multiple(&read(path)?).map_err(|error| invalid(path, &error))
 }
 

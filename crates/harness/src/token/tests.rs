@@ -27,7 +27,8 @@ impl Realm {
         });
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
-        let signature = rsa_sign(keyring.realm("myrealm").unwrap(), &json!("RS256"), &message).unwrap();
+        let signature =
+            rsa_sign(keyring.realm("myrealm").unwrap(), &json!("RS256"), &message).unwrap();
         let user = Granted {
             realm: "myrealm".to_owned(),
             access_token: format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)).into(),
@@ -241,7 +242,16 @@ fn public_key_pem_holds_the_realm_s_public_key() {
     assert!(lines.iter().all(|line| line.len() <= 64));
     let der = STANDARD.decode(lines[1..lines.len() - 1].concat()).unwrap();
     // SubjectPublicKeyInfo ends with the RSAPublicKey that it wraps.
-    assert!(der.ends_with(realm.keyring.realm("myrealm").unwrap().public_key().as_ref()));
+    assert!(
+        der.ends_with(
+            realm
+                .keyring
+                .realm("myrealm")
+                .unwrap()
+                .public_key()
+                .as_ref()
+        )
+    );
 }
 
 #[test]

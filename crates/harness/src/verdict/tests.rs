@@ -166,14 +166,8 @@ fn missing_answer_fails_where_one_was_due() {
 #[test]
 fn refused_connection_passes_with_evidence_only() {
     let refused = expected("{connection: refused, decided_by: mtls}");
-    assert_eq!(
-        judge(&refused, &no_answer(), &[refusal()]),
-        []
-    );
-    assert_eq!(
-        judge(&refused, &no_answer(), &[refusal(), refusal()]),
-        []
-    );
+    assert_eq!(judge(&refused, &no_answer(), &[refusal()]), []);
+    assert_eq!(judge(&refused, &no_answer(), &[refusal(), refusal()]), []);
     assert_eq!(
         complaints(&judge(&refused, &no_answer(), &[])),
         ["evidence"]
@@ -299,9 +293,8 @@ fn answer_that_came_too_late_fails_whatever_it_was() {
     let [ok, bad] = table.cases.all() else {
         panic!("two cases")
     };
-    let is_judged = |case: &Case, millis: u64| {
-        judge_lateness(case, Duration::from_millis(millis)).is_some()
-    };
+    let is_judged =
+        |case: &Case, millis: u64| judge_lateness(case, Duration::from_millis(millis)).is_some();
     assert!(!is_judged(bad, 1000));
     assert!(is_judged(bad, 1001));
     assert!(!is_judged(ok, 60_000));

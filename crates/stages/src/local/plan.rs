@@ -159,7 +159,12 @@ impl<'a> Plan<'a> {
             command
                 .env_clear()
                 .envs(pod.env(&root)?)
-                .envs(program.listens_by.iter().map(|it| (it, app.app.to_string())))
+                .envs(
+                    program
+                        .listens_by
+                        .iter()
+                        .map(|it| (it, app.app.to_string())),
+                )
                 .env("CONNECT_TO", sidecar.outbound.to_string())
                 .args(pod.args());
             let log = state.folder.join(format!("{}.log", pod.name));
@@ -176,7 +181,10 @@ fn program<'a>(suite: &'a Suite, pod: &Pod<'_>) -> Result<&'a Program> {
     programs.find(|it| it.image == image).with_context(|| {
         Trouble::new(
             format!("nothing runs the image `{image}` of {} here", pod.name),
-            format!("name what does under `programs` of {}", harness::suite::FILE),
+            format!(
+                "name what does under `programs` of {}",
+                harness::suite::FILE
+            ),
         )
     })
 }

@@ -15,14 +15,14 @@ use token_client::{ConnectTo, batch};
 use super::process::Process;
 use super::state::{self, Sidecar, State};
 use crate::versions::versions;
+use async_trait::async_trait;
 use envoy::sidecar;
 use envoy::{self, Admin, Inbound, PortRules};
-use async_trait::async_trait;
 use harness::case::StageName;
 use harness::evidence::Evidence;
-use harness::rules::Rules;
 use harness::poll::{Poll, Timeouts};
 use harness::redact::redact;
+use harness::rules::Rules;
 use harness::secrets::RealmSecrets;
 use harness::stage::{Stage, done_when_ok};
 use harness::suite::Suite;
@@ -145,9 +145,9 @@ impl<'a> LocalStage<'a> {
             let url: url::Url = url.parse()?;
             let port = url.port_or_known_default();
             let upstreams = &self.state.upstreams;
-            let upstream = upstreams.iter().find(|it| {
-                Some(it.host.as_str()) == url.host_str() && Some(it.port) == port
-            });
+            let upstream = upstreams
+                .iter()
+                .find(|it| Some(it.host.as_str()) == url.host_str() && Some(it.port) == port);
             let upstream = upstream.with_context(|| format!("no service at {url}"))?;
             return Ok(batch::Sender::connecting_to(ConnectTo(upstream.endpoint)));
         };
