@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use harness::rules::Rules;
 use harness::suite::Suite;
+use harness::suite::manifest::kustomization_files;
 use harness::trouble::Trouble;
 use policy::{KeySets, Manifests, Mesh, Workload};
 
@@ -108,8 +109,14 @@ pub fn workload(
     }
 }
 
-/// Reads a YAML file, or every one below a folder.
+/// Reads a YAML file, what a kustomization lists, or every one below a folder.
 fn read_yaml_files(path: &Path, texts: &mut Vec<(String, String)>) -> Result<()> {
+    if path.join("kustomization.yaml").exists() {
+        for file in kustomization_files(path)? {
+            texts.push((file.display().to_string(), read(&file)?));
+        }
+        return Ok(());
+    }
     if !path.is_dir() {
         texts.push((path.display().to_string(), read(path)?));
         return Ok(());
@@ -126,8 +133,7 @@ fn read_yaml_files(path: &Path, texts: &mut Vec<(String, String)>) -> Result<()>
         let is_yaml = entry
             .extension()
             .is_some_and(|it| it == "yaml" || it == "yml");
-        let is_kustomization = entry.file_stem().is_some_and(|it| it == "kustomization");
-        if entry.is_dir() || (is_yaml && !is_kustomization) {
+        if entry.is_dir() || is_yaml {
             read_yaml_files(&entry, texts)?;
         }
     }

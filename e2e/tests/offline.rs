@@ -47,8 +47,10 @@ fn workload_without_policy_is_allowed_with_exit_code_0() {
     let args = [
         "explain",
         "--no-token",
+        "--namespace",
+        "keycloak",
         "--workload",
-        "frontend",
+        "keycloak",
         "--output",
         "json",
     ];

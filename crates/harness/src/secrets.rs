@@ -12,7 +12,8 @@ use secrecy::SecretString;
 use crate::suite::Suite;
 use crate::token::generate_private_key;
 
-const ADMIN_PASSWORD: &str = "KC_BOOTSTRAP_ADMIN_PASSWORD";
+/// The name of the password of Keycloak's administrator.
+pub const ADMIN_PASSWORD: &str = "KC_BOOTSTRAP_ADMIN_PASSWORD";
 
 /// The value of every `${NAME}` in the realm import.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ use serde_saphyr::Spanned;
 
 use crate::case::{Cases, Expected, ExpectedAnswer};
 use crate::evidence::DecidedBy;
+use crate::secrets::ADMIN_PASSWORD;
 use grant::Grant;
 use manifest::{Deployment, Service};
 use yaml::{LoadError, Problem, read_yaml};
@@ -68,8 +69,13 @@ pub struct Folders {
     /// An IstioOperator file that is added where the proxy is upstream's Envoy
     /// without Istio's own extensions.
     pub plain_envoy: Option<PathBuf>,
+    /// What holds for the whole mesh, beside what a namespace says of itself:
+    /// applied only to a cluster of our own.
+    pub mesh_wide: Option<PathBuf>,
     /// Keycloak, with the realms to import.
     pub keycloak: PathBuf,
+    /// The Dockerfile of Keycloak's image, which has the options of its build.
+    pub keycloak_image: PathBuf,
     /// The workloads that are asked.
     pub workloads: PathBuf,
     /// The workloads that ask.
@@ -106,9 +112,24 @@ pub struct SecretObject {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// What is in it: its keys with the names of their values. Without this it
-    /// is the Secret that fills the realm import, and holds every value.
-    pub keys: Option<BTreeMap<String, String>>,
+    /// Values that are in it under their own names.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// Values that are in it under other keys: the keys with the values' names.
+    #[serde(default)]
+    pub keys: BTreeMap<String, String>,
+}
+
+impl SecretObject {
+    /// What is in it: keys with the names of their values.
+    pub fn content(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self
+            .values
+            .iter()
+            .map(|name| (name.as_str(), name.as_str()));
+        let other = self.keys.iter();
+        own.chain(other.map(|(key, name)| (key.as_str(), name.as_str())))
+    }
 }
 
 /// What runs an image that is built here.
@@ -339,12 +360,19 @@ impl Suite {
     }
 
     fn check_secrets(&self, wrong: &mut Wrong<'_>) {
-        let keys = self.secrets.iter().flat_map(|secret| &secret.keys);
+        let content = self.secrets.iter().flat_map(SecretObject::content);
+        let kept: BTreeSet<_> = content.map(|(_, name)| name).collect();
         let realms = self.realms.values();
-        let signing = realms.filter_map(|realm| realm.signing_key.as_ref());
-        for name in keys.flat_map(BTreeMap::values).chain(signing) {
-            if !self.placeholders.contains(name) {
+        let signing = realms.filter_map(|realm| realm.signing_key.as_deref());
+        for name in signing.chain(kept.iter().copied()) {
+            if name != ADMIN_PASSWORD && !self.placeholders.contains(name) {
                 wrong.at(0, format!("the realm import has no `${{{name}}}`"));
+            }
+        }
+        let all = self.placeholders.iter().map(String::as_str);
+        for name in all.chain([ADMIN_PASSWORD]) {
+            if !kept.contains(name) {
+                wrong.at(0, format!("`{name}` is in none of the `secrets`"));
             }
         }
     }

@@ -24,6 +24,7 @@ use tokio::io::{
 };
 
 use harness::poll::{Poll, Step};
+use harness::suite::SecretObject;
 use harness::trouble::Trouble;
 
 const FIELD_MANAGER: &str = "mesh-oidc";
@@ -262,6 +263,13 @@ impl Cluster {
         Ok(Api::namespaced(self.client.clone(), namespace)
             .get_opt(name)
             .await?)
+    }
+
+    /// The Secrets that a suite keeps; `None` unless all of them are there.
+    pub async fn secrets(&self, wanted: &[SecretObject]) -> Result<Option<Vec<Secret>>> {
+        let found = wanted.iter().map(|it| self.secret(&it.namespace, &it.name));
+        let found = futures::future::try_join_all(found).await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Starts `token-client call --batch` in a pod and holds the line to it.

@@ -45,7 +45,7 @@ pub async fn build_keycloak(suite: &Suite) -> Result<()> {
     let context = tempfile::tempdir()?;
     build(
         &keycloak_image(),
-        &suite.path(&suite.manifests.keycloak),
+        &suite.path(&suite.manifests.keycloak_image),
         context.path(),
     )
     .await
@@ -54,7 +54,7 @@ pub async fn build_keycloak(suite: &Suite) -> Result<()> {
 async fn build(image: &str, recipe: &std::path::Path, context: &std::path::Path) -> Result<()> {
     Tool::new("docker")
         .args(["build", "--quiet", "--tag", image, "--file"])
-        .args([recipe.join("Dockerfile").as_path(), context])
+        .args([recipe, context])
         .run()
         .await
         .with_context(|| format!("cannot build image {image}"))?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::Cluster;
 use crate::images;
 use crate::kubernetes::{self, KubernetesStage};
+use crate::manifest::load_kustomization;
 use crate::tool::Tool;
 use crate::versions::versions;
 use harness::case::StageName;
@@ -73,7 +74,16 @@ impl Kind {
                 .await?;
             phases
                 .time("install Istio", self.install_istio(suite))
-                .await
+                .await?;
+            // The cluster is our own: what holds for all of it is ours to say.
+            match &suite.manifests.mesh_wide {
+                Some(folder) => {
+                    cluster
+                        .apply(&load_kustomization(&suite.path(folder))?)
+                        .await
+                }
+                None => Ok(()),
+            }
         };
         tokio::try_join!(keycloak, istio)?;
         let images: Vec<_> = suite.programs.iter().map(|it| it.image.clone()).collect();

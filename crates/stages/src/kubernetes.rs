@@ -44,9 +44,8 @@ pub async fn apply_keycloak(suite: &Suite, cluster: &Cluster) -> Result<()> {
         namespaces.extend(load(folder)?.into_iter().filter(is_namespace));
     }
     cluster.apply(&namespaces).await?;
-    let (namespace, name) = secrets::of_realms(suite)?;
-    let realms = match cluster.secret(namespace, name).await? {
-        Some(secret) => secrets::from_secret(&secret)?,
+    let realms = match cluster.secrets(&suite.secrets).await? {
+        Some(there) => secrets::from_secrets(suite, &there)?,
         None => RealmSecrets::generate(suite)?,
     };
     cluster.apply(&secrets::objects(suite, &realms)?).await?;
@@ -182,10 +181,9 @@ impl Stage for KubernetesStage<'_> {
     }
 
     async fn secrets(&self) -> Result<RealmSecrets> {
-        let (namespace, name) = secrets::of_realms(self.suite)?;
-        let secret = self
+        let there = self
             .cluster
-            .secret(namespace, name)
+            .secrets(&self.suite.secrets)
             .await?
             .with_context(|| {
                 Trouble::new(
@@ -193,7 +191,7 @@ impl Stage for KubernetesStage<'_> {
                     "bring it up: mesh down && mesh up",
                 )
             })?;
-        secrets::from_secret(&secret)
+        secrets::from_secrets(self.suite, &there)
     }
 
     async fn apply(&self, rules: &Rules) -> Result<()> {

@@ -93,7 +93,9 @@ impl Local {
         let laid_out = Mutex::new(plan.lay_out(&folder)?);
         let lock = || laid_out.lock().expect("lock must be whole");
         let keycloak = async {
-            let prepared = phases.time("have Keycloak", keycloak::prepare()).await?;
+            let prepared = phases
+                .time("have Keycloak", keycloak::prepare(suite))
+                .await?;
             let secrets = secrets
                 .clone()
                 .with_admin_password(prepared.admin_password()?);

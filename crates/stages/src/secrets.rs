@@ -8,36 +8,33 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DynamicObject, ObjectMeta};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Reads the secrets back from the Secret in the cluster.
-pub fn from_secret(secret: &Secret) -> Result<RealmSecrets> {
-    let data = secret.data.iter().flatten();
-    data.map(|(name, value)| {
-        let value = String::from_utf8(value.0.clone())
-            .map_err(|_| anyhow::anyhow!("secret {name} is not text"))?;
-        Ok((name.clone(), SecretString::from(value)))
-    })
-    .collect()
-}
-
-/// Namespace and name of the Secret that fills the realm import.
-pub fn of_realms(suite: &Suite) -> Result<(&str, &str)> {
-    let mut secrets = suite.secrets.iter();
-    let realms = secrets
-        .find(|secret| secret.keys.is_none())
-        .context("the suite names no Secret that fills the realm import (one without `keys`)")?;
-    Ok((&realms.namespace, &realms.name))
+/// Reads the secrets back from the Secrets that the suite keeps them in.
+pub fn from_secrets(suite: &Suite, secrets: &[Secret]) -> Result<RealmSecrets> {
+    let mut values = Vec::new();
+    for wanted in &suite.secrets {
+        let is_it = |secret: &&Secret| {
+            secret.metadata.namespace.as_ref() == Some(&wanted.namespace)
+                && secret.metadata.name.as_ref() == Some(&wanted.name)
+        };
+        let data = secrets.iter().find(is_it).and_then(|it| it.data.as_ref());
+        for (key, name) in wanted.content() {
+            let value = data.and_then(|data| data.get(key));
+            let value = value.with_context(|| format!("no secret {name} in {}", wanted.name))?;
+            let value = String::from_utf8(value.0.clone())
+                .map_err(|_| anyhow::anyhow!("secret {name} is not text"))?;
+            values.push((name.to_owned(), SecretString::from(value)));
+        }
+    }
+    Ok(values.into_iter().collect())
 }
 
 /// The Secrets to apply, as the suite has them.
 pub fn objects(suite: &Suite, secrets: &RealmSecrets) -> Result<Vec<DynamicObject>> {
     let objects = suite.secrets.iter().map(|wanted| {
-        let values: Vec<_> = match &wanted.keys {
-            None => secrets.all().collect(),
-            Some(keys) => keys
-                .iter()
-                .map(|(key, name)| Ok((key.as_str(), secrets.get(name)?)))
-                .collect::<Result<_>>()?,
-        };
+        let values = wanted
+            .content()
+            .map(|(key, name)| Ok((key, secrets.get(name)?)))
+            .collect::<Result<Vec<_>>>()?;
         secret(&wanted.namespace, &wanted.name, values)
     });
     objects.collect()
@@ -76,16 +73,45 @@ mod tests {
     use harness::secrets::RealmSecrets;
     use harness::suite::Suite;
     use harness::workspace;
+    use k8s_openapi::api::core::v1::Secret;
     use secrecy::ExposeSecret;
 
-    use super::{from_secret, objects};
+    use super::{from_secrets, objects};
+
+    fn made() -> (Suite, RealmSecrets, Vec<Secret>) {
+        let suite = Suite::load(&workspace::path("e2e")).unwrap();
+        let made = RealmSecrets::generate(&suite).unwrap();
+        let objects = objects(&suite, &made).unwrap().into_iter();
+        let secrets = objects
+            .map(|object| serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap());
+        let secrets = secrets.collect();
+        (suite, made, secrets)
+    }
+
+    #[test]
+    fn every_consumer_is_shown_its_own_secrets_only() {
+        let (_, _, secrets) = made();
+        let names = |home: &str| -> Vec<_> {
+            let named = |it: &&Secret| it.metadata.name.as_deref() == Some(home);
+            let secret = secrets.iter().find(named).unwrap();
+            secret
+                .data
+                .iter()
+                .flatten()
+                .map(|it| it.0.as_str())
+                .collect()
+        };
+        assert_eq!(names("keycloak-admin"), ["KC_BOOTSTRAP_ADMIN_PASSWORD"]);
+        assert_eq!(names("frontend-client"), ["client-secret"]);
+        assert_eq!(names("realm-users"), ["OTHER_PASSWORD", "USER_PASSWORD"]);
+        assert!(names("realm-keys").contains(&"MYREALM_PRIVATE_KEY"));
+        assert!(names("realm-clients").contains(&"FRONTEND_CLIENT_SECRET"));
+    }
 
     #[test]
     fn secrets_survive_the_way_through_the_cluster() {
-        let suite = Suite::load(&workspace::path("e2e")).unwrap();
-        let made = RealmSecrets::generate(&suite).unwrap();
-        let object = serde_json::to_value(&objects(&suite, &made).unwrap()[0]).unwrap();
-        let read = from_secret(&serde_json::from_value(object).unwrap()).unwrap();
+        let (suite, made, secrets) = made();
+        let read = from_secrets(&suite, &secrets).unwrap();
         for (name, value) in made.all() {
             assert_eq!(
                 read.get(name).unwrap().expose_secret(),
@@ -93,5 +119,6 @@ mod tests {
             );
         }
         assert_eq!(read.all().count(), made.all().count());
+        assert!(from_secrets(&suite, &secrets[1..]).is_err());
     }
 }

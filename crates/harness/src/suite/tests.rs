@@ -15,7 +15,9 @@ pub(crate) fn project() -> &'static Suite {
 }
 
 const SUITE: &str = "
-manifests: {istio: istio.yaml, keycloak: keycloak, workloads: apps, callers: callers}
+manifests:
+  {istio: istio.yaml, keycloak: keycloak, keycloak_image: Dockerfile, workloads: apps, callers: callers}
+secrets: [{namespace: keycloak, name: all, values: [KEY, S, KC_BOOTSTRAP_ADMIN_PASSWORD]}]
 profiles:
   - {name: full, rules: rules}
   - {name: stock, rules: rules}
@@ -140,7 +142,7 @@ fn all_problems_of_a_suite_are_told_with_file_and_line() {
 fn unknown_key_of_a_suite_is_refused_with_file_and_line() {
     let text = load(&format!("{SUITE}realm: x\n"), ONE_CASE).unwrap_err();
     assert!(
-        text.starts_with("suite.yaml:14: unknown field `realm`"),
+        text.starts_with("suite.yaml:17: unknown field `realm`"),
         "{text}"
     );
 }

@@ -179,23 +179,7 @@ pub fn allow(rules: &str) -> String {
     request_authentication("") + &policy("allow", "ALLOW", rules)
 }
 
+/// A mesh in small: one user and one service may read from a backend.
 pub fn demo() -> String {
-    [
-        "base/request-authentication",
-        "base/peer-authentication",
-        "base/default-deny",
-        "base/backend",
-        "base/frontend",
-        "stock/people",
-        "missing-token/traffic-extension",
-    ]
-    .map(|name| {
-        let path = format!(
-            "{}/../../manifests/policy/{name}.yaml",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        format!("---\n{text}\n")
-    })
-    .concat()
+    include_str!("demo.yaml").to_owned()
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use secrecy::{ExposeSecret, SecretString};
 use token_client::batch;
 
@@ -26,9 +26,10 @@ use crate::versions::versions;
 use harness::poll::Poll;
 use harness::secrets;
 use harness::stage::done_when_ok;
+use harness::suite::Suite;
 
 /// From the first start ever to the master realm's keys.
-const FIRST_START: Duration = Duration::from_mins(4);
+const FIRST_START: Duration = Duration::from_mins(10);
 /// For a JVM that serves a handful of requests: what starts fastest.
 const JVM: &str = "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xlog:disable";
 
@@ -39,17 +40,19 @@ pub struct Prepared {
 }
 
 /// Fetches and prepares Keycloak, unless that is done.
-pub async fn prepare() -> Result<Prepared> {
-    // The kept classes are of one JVM.
+pub async fn prepare(suite: &Suite) -> Result<Prepared> {
+    // The kept classes are of one JVM, the build of one set of options.
+    let options = build_options(&suite.path(&suite.manifests.keycloak_image))?;
     let name = format!(
-        "keycloak-{}-java-{}",
+        "keycloak-{}-java-{}-{:08x}",
         versions().keycloak,
-        doctor::java().await?
+        doctor::java().await?,
+        checksum(&options)
     );
     let folder = artifacts::cached(&name, async |folder| {
         let prepared = Prepared { folder };
         artifacts::unpack_keycloak(&prepared.home()).await?;
-        prepared.build().await?;
+        prepared.build(&options).await?;
         prepared.start_once().await
     })
     .await?;
@@ -77,12 +80,14 @@ impl Prepared {
         Ok(password.into())
     }
 
-    async fn build(&self) -> Result<()> {
-        Tool::new(&self.home().join("bin/kc.sh").display().to_string())
-            .args(["build", "--db=dev-file"])
-            .run()
-            .await
-            .context("Keycloak's build step")?;
+    async fn build(&self, options: &[(String, String)]) -> Result<()> {
+        let script = self.home().join("bin/kc.sh").display().to_string();
+        let build = options
+            .iter()
+            .fold(Tool::new(&script).args(["build"]), |tool, (name, value)| {
+                tool.env(name, value)
+            });
+        build.run().await.context("Keycloak's build step")?;
         Ok(())
     }
 
@@ -136,6 +141,35 @@ impl Prepared {
         listen(&mut command, address);
         Process::spawn("Keycloak", command, log)
     }
+}
+
+/// The options of the build step, `KC_…` by name, as the image has them.
+fn build_options(recipe: &Path) -> Result<Vec<(String, String)>> {
+    let text = fs::read_to_string(recipe).with_context(|| recipe.display().to_string())?;
+    let settings = text.lines().filter_map(|line| line.strip_prefix("ENV "));
+    let options: Vec<_> = settings
+        .flat_map(str::split_whitespace)
+        .filter_map(|setting| setting.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    ensure!(
+        !options.is_empty(),
+        "{}: no build options (`ENV KC_…`)",
+        recipe.display()
+    );
+    Ok(options)
+}
+
+/// Tells sets of options apart in a folder's name.
+fn checksum(options: &[(String, String)]) -> u32 {
+    options
+        .iter()
+        .flat_map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes(), b"\n"])
+        .flatten()
+        // FNV-1a: the same on every machine and in every version of the compiler.
+        .fold(0x811c_9dc5, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        })
 }
 
 fn command(home: &Path, jvm: &str) -> Command {

@@ -167,12 +167,7 @@ pub fn load_secrets(suite: &Suite, folder: &Path) -> Result<RealmSecrets> {
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let objects: Vec<Secret> = serde_saphyr::from_multiple(&text)
         .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.without_snippet()))?;
-    let (namespace, name) = secrets::of_realms(suite)?;
-    let realms = objects.iter().find(|object| {
-        object.metadata.namespace.as_deref() == Some(namespace)
-            && object.metadata.name.as_deref() == Some(name)
-    });
-    secrets::from_secret(realms.context("the stage has no realm secrets")?)
+    secrets::from_secrets(suite, &objects)
 }
 
 /// Access logs, read from where they ended when this began.
