@@ -104,6 +104,21 @@ fn the_projects_own_suite_loads() {
 }
 
 #[test]
+fn suite_of_two_backends_loads() {
+    let suite = Suite::load(&workspace::path("suites/two-backends"));
+    let suite = suite.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        suite.namespaces().unwrap(),
+        ["street", "shop", "billing", "identity"]
+    );
+    let invoices = suite.serving("invoices.billing.svc.cluster.local:8080");
+    assert_eq!(
+        invoices.unwrap().workload(),
+        Workload::app("billing", "invoices")
+    );
+}
+
+#[test]
 fn caller_has_the_identity_of_its_service_account() {
     let suite = with_cases(ONE_CASE).unwrap();
     let mesh = Mesh::default();
@@ -135,14 +150,19 @@ fn all_problems_of_a_suite_are_told_with_file_and_line() {
         .replace("user: {realm: myrealm", "user: {realm: gone")
         .replace("host: backend.demo", "host: backend.other");
     let text = load(&suite, ONE_CASE).unwrap_err();
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"
+    suite.yaml:7: there is another profile `full`
+    suite.yaml:12: caller `stranger`: no Deployment of callers runs as service account `demo/nobody` (NAMESPACE/ACCOUNT)
+    suite.yaml:14: grant `user`: there is no realm `gone`
+    suite.yaml:15: no workload is behind `backend.other.svc.cluster.local`
+    ");
 }
 
 #[test]
 fn unknown_key_of_a_suite_is_refused_with_file_and_line() {
     let text = load(&format!("{SUITE}realm: x\n"), ONE_CASE).unwrap_err();
     assert!(
-        text.starts_with("suite.yaml:17: unknown field `realm`"),
+        text.starts_with("suite.yaml:16: unknown field `realm`"),
         "{text}"
     );
 }
