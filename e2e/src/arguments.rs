@@ -1,18 +1,48 @@
 //! Arguments that several commands take.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 
-use anyhow::Result;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use harness::case::Profile;
-use harness::poll::Timeouts;
-use harness::report::Run;
+use harness::asking::Asker;
 use harness::report::phases::Phases;
-use harness::run;
-use harness::stage::Stage;
-use strum::VariantNames;
+use harness::report::{self, Run};
+use harness::rules::Rules;
+use harness::suite::{self, Suite};
+use harness::trouble::Trouble;
+use harness::workspace;
+
+/// Which suite.
+#[derive(Debug, Args)]
+pub struct SuiteFolder {
+    /// The folder of the suite, which has a `suite.yaml` [default: the project's
+    /// own, `e2e` in the checkout that this folder is in]
+    #[arg(long = "suite", value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+impl SuiteFolder {
+    /// Reads the suite, and fails with all that is wrong with it.
+    pub fn load(&self) -> Result<Suite> {
+        match self.find() {
+            Some(folder) => Ok(Suite::load(&folder)?),
+            None => bail!(Trouble::new(
+                "there is no suite in or above this folder",
+                format!("name the folder of a {} with --suite DIR", suite::FILE),
+            )),
+        }
+    }
+
+    /// Where the suite is, if one was named or there is one by default.
+    pub fn find(&self) -> Option<PathBuf> {
+        let own = || {
+            let own = workspace::path("e2e");
+            own.join(suite::FILE).exists().then_some(own)
+        };
+        self.folder.clone().or_else(own)
+    }
+}
 
 /// What to ask and how to report.
 #[derive(Debug, Args)]
@@ -38,16 +68,13 @@ pub enum Output {
 
 impl Ask {
     /// Asks a mesh that stands, and shows what came of it.
-    pub async fn verify(
-        &self,
-        stage: &impl Stage,
-        profile: Profile,
-        phases: &Phases,
-    ) -> Result<Run> {
-        let timeouts = Timeouts::default();
-        let verify = run::verify(stage, profile, &self.filter, phases, &timeouts);
-        let run = Box::pin(verify).await?;
-        run::show(&run, self.output == Output::Json)?;
+    pub async fn verify(&self, asker: &Asker<'_>, rules: &Rules, phases: &Phases) -> Result<Run> {
+        let run = asker.verify(rules, &self.filter, phases).await?;
+        let text = match self.output {
+            Output::Json => report::json::render(&run)?,
+            Output::Table => report::table::render(&run, report::colours()),
+        };
+        println!("{}", text.trim_end());
         Ok(run)
     }
 }
@@ -55,12 +82,4 @@ impl Ask {
 /// 0 if every run succeeded, else 1.
 pub fn exit(runs: &[Run]) -> ExitCode {
     ExitCode::from(u8::from(!runs.iter().all(Run::succeeded)))
-}
-
-/// Reads one of the names that a value can have; `--help` and errors list them.
-pub fn one_of<T>() -> impl TypedValueParser<Value = T>
-where
-    T: VariantNames + FromStr<Err = strum::ParseError> + Clone + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(T::VARIANTS).try_map(|name| name.parse())
 }

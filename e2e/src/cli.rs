@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use harness::case::Profile;
+use harness::suite::{Profile, Suite};
 
-use crate::arguments::{Ask, one_of};
+use crate::arguments::{Ask, SuiteFolder};
 use crate::commands::attacks::Attacks;
 use crate::commands::differential::Differential;
 use crate::commands::explain::Explain;
 use crate::commands::translate::Translate;
-use crate::commands::{apply, demo, doctor, down, e2e, secrets, up, verify};
+use crate::commands::{apply, check, demo, doctor, down, e2e, secrets, up, verify};
 use crate::interruption::interruptible;
 use crate::place::{NAME, Place};
 
@@ -30,16 +30,20 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Mesh up without Docker, the whole table; then it stays, until Ctrl-C,
-    /// and follows edits of manifests/policy
+    /// and follows edits of the rules
     Demo {
+        #[command(flatten)]
+        suite: SuiteFolder,
         /// Name of the local stage; two with different names may run side by side
         #[arg(long, default_value = NAME)]
         name: String,
         #[command(flatten)]
         ask: Ask,
     },
-    /// Mesh up, the whole table under both profiles, mesh down again
+    /// Mesh up, the whole table under each profile, mesh down again
     E2e {
+        #[command(flatten)]
+        suite: SuiteFolder,
         #[command(flatten)]
         place: Place,
         #[command(flatten)]
@@ -51,6 +55,8 @@ enum Command {
     /// Bring the mesh up and leave it standing
     Up {
         #[command(flatten)]
+        suite: SuiteFolder,
+        #[command(flatten)]
         place: Place,
         /// Leave what is there when something fails
         #[arg(long)]
@@ -59,26 +65,32 @@ enum Command {
     /// Ask a mesh that stands every case of the table
     Verify {
         #[command(flatten)]
+        suite: SuiteFolder,
+        #[command(flatten)]
         place: Place,
         #[command(flatten)]
         ask: Ask,
-        /// The rules that are expected to be in force
-        #[arg(long, value_parser = one_of::<Profile>(), default_value_t)]
-        profile: Profile,
+        /// The rules that are expected to be in force [default: the suite's first]
+        #[arg(long, value_name = "NAME")]
+        profile: Option<String>,
     },
-    /// Put the rules in manifests/policy in force, as they are now
+    /// Put the rules in force, as they are in the files now
     Apply {
         #[command(flatten)]
+        suite: SuiteFolder,
+        #[command(flatten)]
         place: Place,
-        /// Which of the rules
-        #[arg(long, value_parser = one_of::<Profile>(), default_value_t)]
-        profile: Profile,
+        /// Which of the rules [default: the suite's first]
+        #[arg(long, value_name = "NAME")]
+        profile: Option<String>,
         /// Go on with every edit, until Ctrl-C
         #[arg(long)]
         watch: bool,
     },
     /// Remove what `up` made, and nothing else
     Down {
+        #[command(flatten)]
+        suite: SuiteFolder,
         #[command(flatten)]
         place: Place,
     },
@@ -89,36 +101,66 @@ enum Command {
     /// Say what this machine lacks, each with the command that fixes it
     Doctor,
     /// Print new realm keys and secrets as Kubernetes Secrets, for `kubectl apply -f -`
-    Secrets,
+    Secrets {
+        #[command(flatten)]
+        suite: SuiteFolder,
+    },
+    /// Say what is wrong with a suite, with file and line; nothing is started
+    Check {
+        #[command(flatten)]
+        suite: SuiteFolder,
+    },
 }
 
 impl Cli {
     /// Runs the command. Errors mean exit code 2.
     pub async fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Demo { name, ask } => demo::run(name, &ask).await,
-            Command::E2e { place, ask, keep } => e2e::run(&place, &ask, keep).await,
-            Command::Up { place, keep } => up::run(&place, keep).await,
+            Command::Demo { suite, name, ask } => demo::run(&suite.load()?, name, &ask).await,
+            Command::E2e {
+                suite,
+                place,
+                ask,
+                keep,
+            } => e2e::run(&suite.load()?, &place, &ask, keep).await,
+            Command::Up { suite, place, keep } => up::run(&suite.load()?, &place, keep).await,
             Command::Verify {
+                suite,
                 place,
                 ask,
                 profile,
-            } => verify::run(&place, &ask, profile).await,
+            } => {
+                let suite = suite.load()?;
+                verify::run(&suite, &place, &ask, named(&suite, profile.as_deref())?).await
+            }
             Command::Apply {
+                suite,
                 place,
                 profile,
                 watch,
-            } => apply::run(&place, profile, watch).await,
-            Command::Down { place } => down::run(&place).await,
+            } => {
+                let suite = suite.load()?;
+                apply::run(&suite, &place, named(&suite, profile.as_deref())?, watch).await
+            }
+            Command::Down { suite, place } => down::run(&suite.load()?, &place).await,
             Command::Explain(question) if question.needs_stage() => {
-                interruptible(async { question.run_on(&question.place.open().await?).await }).await
+                interruptible(question.run_on_stage()).await
             }
             Command::Explain(question) => question.run(),
             Command::Translate(question) => question.run(),
             Command::Differential(question) => interruptible(question.run()).await,
             Command::Attacks(attacks) => interruptible(attacks.run()).await,
             Command::Doctor => doctor::run().await,
-            Command::Secrets => secrets::run(),
+            Command::Secrets { suite } => secrets::run(&suite.load()?),
+            Command::Check { suite } => check::run(&suite.load()?),
         }
     }
+}
+
+/// The profile that the user named, or the usual one.
+fn named<'a>(suite: &'a Suite, profile: Option<&str>) -> Result<&'a Profile> {
+    Ok(match profile {
+        Some(name) => suite.profile(name)?,
+        None => suite.usual_profile(),
+    })
 }

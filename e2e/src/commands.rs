@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod attacks;
+pub mod check;
 pub mod demo;
 pub mod differential;
 pub mod doctor;

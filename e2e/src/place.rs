@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use clap::Args;
-use harness::case::{Profile, StageName};
+use harness::asking::{Asker, wait_for_discovery};
+use harness::case::StageName;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
-use harness::run;
+use harness::rules::Rules;
 use harness::stage::Stage;
-use stages::AnyStage;
+use harness::suite::Suite;
 use stages::cluster::Cluster;
 use stages::doctor;
 use stages::kind::Kind;
@@ -59,46 +60,52 @@ impl Place {
     }
 
     /// The mesh that stands there.
-    pub async fn open(&self) -> Result<AnyStage> {
+    pub async fn open<'a>(
+        &self,
+        suite: &'a Suite,
+        timeouts: &'a Timeouts,
+    ) -> Result<Box<dyn Stage + 'a>> {
         Ok(match self.target() {
-            Target::Kind(kind) => AnyStage::Kubernetes(Box::new(Box::pin(kind.open()).await?)),
-            Target::Local(local) => AnyStage::Local(Box::new(local.open()?)),
+            Target::Kind(kind) => Box::new(Box::pin(kind.open(suite, timeouts)).await?),
+            Target::Local(local) => Box::new(local.open(suite)?),
             Target::Cluster(context) => {
                 let cluster = Cluster::connect(None, &context).await?;
-                let stage = Box::pin(KubernetesStage::open(StageName::Cluster, cluster)).await?;
-                AnyStage::Kubernetes(Box::new(stage))
+                let name = StageName::Cluster;
+                Box::new(Box::pin(KubernetesStage::open(name, suite, timeouts, cluster)).await?)
             }
         })
     }
 
-    /// From nothing to a mesh with the rules handed over; whether they are in
-    /// force comes with it.
-    pub async fn up(&self, phases: &Phases) -> Result<(AnyStage, bool)> {
-        let timeouts = Timeouts::default();
-        let stage = match self.target() {
-            Target::Kind(kind) => {
-                AnyStage::Kubernetes(Box::new(Box::pin(kind.up(phases, &timeouts)).await?))
-            }
-            Target::Local(local) => {
-                AnyStage::Local(Box::new(Box::pin(local.up(phases, &timeouts)).await?))
-            }
+    /// From nothing to a mesh with the rules of the usual profile handed over.
+    pub async fn up<'a>(
+        &self,
+        suite: &'a Suite,
+        phases: &Phases,
+        timeouts: &'a Timeouts,
+    ) -> Result<Standing<'a>> {
+        let stage: Box<dyn Stage + 'a> = match self.target() {
+            Target::Kind(kind) => Box::new(Box::pin(kind.up(suite, phases, timeouts)).await?),
+            Target::Local(local) => Box::new(Box::pin(local.up(suite, phases, timeouts)).await?),
             Target::Cluster(context) => {
-                let stage = Box::pin(up_in_cluster(&context, phases, &timeouts)).await?;
-                AnyStage::Kubernetes(Box::new(stage))
+                let up = up_in_cluster(&context, suite, phases, timeouts);
+                Box::new(Box::pin(up).await?)
             }
         };
-        phases
-            .time("wait for discovery", stage.wait_for_discovery(&timeouts))
-            .await?;
-        let in_force =
-            Box::pin(run::put_in_force(&stage, Profile::Full, phases, &timeouts)).await?;
-        Ok((stage, in_force))
+        let discovery = wait_for_discovery(suite, &*stage, timeouts);
+        phases.time("wait for discovery", discovery).await?;
+        let rules = Rules::read(suite, suite.usual_profile())?;
+        let rules = rules.with_keys(suite, &*stage).await?;
+        let asker = Asker::new(suite, &*stage, timeouts).await?;
+        let in_force = Box::pin(asker.put_in_force(&rules, phases)).await?;
+        Ok(Standing {
+            stage,
+            rules,
+            in_force,
+        })
     }
 
     /// Fails before anything is touched where `up` cannot work.
     pub async fn check(&self) -> Result<()> {
-        run::load_cases()?;
-        kubernetes::check_manifests()?;
         match self.target() {
             Target::Kind(kind) => {
                 doctor::require(doctor::kind_stage().await)?;
@@ -113,36 +120,47 @@ impl Place {
     }
 
     /// Removes what `up` made; says what that was.
-    pub async fn down(&self) -> Result<String> {
+    pub async fn down(&self, suite: &Suite) -> Result<String> {
         let (what, there) = match self.target() {
             Target::Kind(kind) => ("kind cluster", kind.down().await?),
             Target::Local(local) => ("local stage", local.down().await?),
-            Target::Cluster(context) => return remove_from(&context).await,
+            Target::Cluster(context) => return remove_from(suite, &context).await,
         };
         let end = if there { "removed" } else { "is not there" };
         Ok(format!("{what} `{}` {end}", self.name))
     }
 }
 
-async fn up_in_cluster(
-    context: &str,
-    phases: &Phases,
-    timeouts: &Timeouts,
-) -> Result<KubernetesStage> {
-    let cluster = Cluster::connect(None, context).await?;
-    cluster.version().await?;
-    kubernetes::apply_keycloak(&cluster).await?;
-    kubernetes::apply_apps(&cluster).await?;
-    let ready = kubernetes::wait_for_workloads(&cluster, timeouts);
-    phases.time("wait for workloads", ready).await?;
-    KubernetesStage::open(StageName::Cluster, cluster).await
+/// A mesh that was brought up.
+pub struct Standing<'a> {
+    /// Where it stands.
+    pub stage: Box<dyn Stage + 'a>,
+    /// The rules that were handed over.
+    pub rules: Rules,
+    /// Whether they are in force.
+    pub in_force: bool,
 }
 
-async fn remove_from(context: &str) -> Result<String> {
+async fn up_in_cluster<'a>(
+    context: &str,
+    suite: &'a Suite,
+    phases: &Phases,
+    timeouts: &'a Timeouts,
+) -> Result<KubernetesStage<'a>> {
+    let cluster = Cluster::connect(None, context).await?;
+    cluster.version().await?;
+    kubernetes::apply_keycloak(suite, &cluster).await?;
+    kubernetes::apply_apps(suite, &cluster).await?;
+    let ready = kubernetes::wait_for_workloads(suite, &cluster, timeouts);
+    phases.time("wait for workloads", ready).await?;
+    KubernetesStage::open(StageName::Cluster, suite, timeouts, cluster).await
+}
+
+async fn remove_from(suite: &Suite, context: &str) -> Result<String> {
     let cluster = Cluster::connect(None, context).await?;
     let deadline = Timeouts::default().namespace_gone;
     let gone = cluster
-        .delete_our_namespaces(&kubernetes::OUR_NAMESPACES, deadline)
+        .delete_our_namespaces(&suite.namespaces()?, deadline)
         .await?;
     Ok(if gone.is_empty() {
         "nothing of ours is there".to_owned()
@@ -153,7 +171,7 @@ async fn remove_from(context: &str) -> Result<String> {
 
 /// Removes the mesh, or says how to reach the one that is kept. What goes wrong
 /// here must not hide what went wrong before.
-pub async fn clear_up(place: &Place, keep: bool) {
+pub async fn clear_up(place: &Place, suite: &Suite, keep: bool) {
     if keep {
         match place.target() {
             Target::Kind(kind) => eprintln!(
@@ -165,7 +183,7 @@ pub async fn clear_up(place: &Place, keep: bool) {
         }
         return;
     }
-    match place.down().await {
+    match place.down(suite).await {
         Ok(done) => eprintln!("{done}"),
         Err(error) => eprintln!("warning: the mesh could not be removed: {error:#}"),
     }

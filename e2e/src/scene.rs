@@ -2,49 +2,70 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use policy::{KeySets, Manifests, Mesh};
+use harness::rules::Rules;
+use harness::suite::Suite;
+use harness::suite::manifest::kustomization_files;
+use harness::trouble::Trouble;
+use policy::{KeySets, Manifests, Mesh, Workload};
 
-use harness::workspace;
-use harness::workspace::manifest::kustomization_files;
+use crate::arguments::SuiteFolder;
 
 /// The resources that a question is about.
 #[derive(Debug, Args)]
 pub struct Scene {
-    /// Files or folders of manifests [default: the project's apps and policy]
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    #[command(flatten)]
+    suite: SuiteFolder,
+    /// Which of the suite's rules [default: the first]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Files or folders of manifests [default: the suite's workloads and rules]
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE",
+        conflicts_with = "profile"
+    )]
     files: Vec<PathBuf>,
-    /// The namespace whose policies apply everywhere
-    #[arg(long, default_value = "istio-system")]
-    root_namespace: String,
+    /// The namespace whose policies apply everywhere [default: the suite's, or
+    /// istio-system]
+    #[arg(long)]
+    root_namespace: Option<String>,
     /// An issuer's key set: without it, no signature of that issuer can be judged
     #[arg(long, value_name = "ISSUER=FILE", value_parser = assignment)]
     jwks: Vec<(String, String)>,
 }
 
 impl Scene {
+    /// The suite, if there is one: manifests of other origin need none.
+    pub fn suite(&self) -> Result<Option<Suite>> {
+        if self.files.is_empty() || self.suite.find().is_some() {
+            return Ok(Some(self.suite.load()?));
+        }
+        Ok(None)
+    }
+
     /// Mesh-wide settings.
-    pub fn mesh(&self) -> Mesh {
+    pub fn mesh(&self, suite: Option<&Suite>) -> Mesh {
+        let mesh = suite.map(|suite| suite.mesh.clone()).unwrap_or_default();
         Mesh {
-            root_namespace: self.root_namespace.clone(),
-            ..Mesh::default()
+            root_namespace: self.root_namespace.clone().unwrap_or(mesh.root_namespace),
+            ..mesh
         }
     }
 
-    /// The resources in the files.
-    pub fn manifests(&self) -> Result<Manifests> {
-        let defaults = [
-            workspace::path("manifests/apps"),
-            workspace::path("manifests/policy"),
-        ];
-        let given = if self.files.is_empty() {
-            &defaults[..]
-        } else {
-            &self.files
-        };
+    /// The resources.
+    pub fn manifests(&self, suite: Option<&Suite>) -> Result<Manifests> {
+        if let (true, Some(suite)) = (self.files.is_empty(), suite) {
+            let profile = match &self.profile {
+                Some(name) => suite.profile(name)?,
+                None => suite.usual_profile(),
+            };
+            return Ok(Rules::read(suite, profile)?.manifests);
+        }
         let mut texts = Vec::new();
-        for path in given {
+        for path in &self.files {
             read_yaml_files(path, &mut texts)?;
         }
         let texts = texts
@@ -57,6 +78,34 @@ impl Scene {
     pub fn keys(&self) -> Result<KeySets> {
         let read = |(issuer, file): &(String, String)| Ok((issuer.clone(), read(Path::new(file))?));
         self.jwks.iter().map(read).collect()
+    }
+}
+
+/// The workload that the user named, by its label `app`, or the one that the
+/// suite asks; with its port, as far as that is known.
+pub fn workload(
+    suite: Option<&Suite>,
+    namespace: Option<&String>,
+    app: Option<&String>,
+) -> Result<(Workload, Option<u16>)> {
+    let usual = suite.and_then(|suite| suite.serving(&suite.request.host));
+    let of_usual = usual.map(|usual| &usual.namespace);
+    match (namespace.or(of_usual), app, usual) {
+        (Some(namespace), Some(app), _) => {
+            let workloads = suite.into_iter().flat_map(|suite| &suite.workloads);
+            let wanted = Workload::app(namespace, app);
+            let mut same = workloads
+                .filter(|it| it.namespace == *namespace && it.labels.get("app") == Some(app));
+            let port = same.next().and_then(|it| it.port);
+            Ok((wanted, port))
+        }
+        (Some(namespace), None, Some(usual)) if *namespace == usual.namespace => {
+            Ok((usual.workload(), usual.port))
+        }
+        _ => bail!(Trouble::new(
+            "which workload's sidecar is to decide?",
+            "name it: --workload APP --namespace NAMESPACE",
+        )),
     }
 }
 

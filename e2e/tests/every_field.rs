@@ -5,15 +5,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use harness::case::Profile;
-use harness::model::Model;
+use harness::asking::wait_for_discovery;
 use harness::poll::{Poll, Step, Timeouts};
 use harness::report::phases::Phases;
+use harness::rules::Rules;
 use harness::stage::Stage;
+use harness::suite::Suite;
+use harness::suite::yaml::read_documents;
+use harness::workspace;
 use policy::Manifests;
 use stages::kind::Kind;
 use stages::kubernetes::KubernetesStage;
-use stages::manifest::load_file;
+use stages::manifest::dynamic;
 
 #[tokio::test]
 #[ignore = "needs Docker, kind and istioctl: just test-docker"]
@@ -27,27 +30,34 @@ async fn every_field_is_translated_as_istiod_does() {
 
 async fn compare(kind: &Kind) -> Result<()> {
     let timeouts = Timeouts::default();
-    let stage = kind.up(&Phases::default(), &timeouts).await?;
-    stage.wait_for_discovery(&timeouts).await?;
-    stage.apply_policy(Profile::Full).await?;
-    let mut model = Model::of(&stage, Profile::Full).await?;
-    wait_until_differing(&stage, &model, 0).await?;
+    let suite = Suite::load(&workspace::path("e2e"))?;
+    let stage = kind.up(&suite, &Phases::default(), &timeouts).await?;
+    wait_for_discovery(&suite, &stage, &timeouts).await?;
+    let rules = Rules::read(&suite, suite.usual_profile())?;
+    let mut rules = rules.with_keys(&suite, &stage).await?;
+    stage.apply(&rules).await?;
+    wait_until_differing(&stage, &rules, 0).await?;
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/every-field.yaml");
-    stage.cluster().apply(&load_file(&file)?).await?;
+    let objects = dynamic(read_documents(&file)?)?;
+    stage.cluster().apply(&objects).await?;
     // Some are for the whole mesh: a model that does not know them is wrong
     // about every sidecar.
     let all = stage.comparable().len();
-    wait_until_differing(&stage, &model, all).await?;
+    wait_until_differing(&stage, &rules, all).await?;
     let text = std::fs::read_to_string(&file)?;
-    model
+    rules
         .manifests
         .extend(Manifests::parse("every-field.yaml", &text)?);
-    wait_until_differing(&stage, &model, 0).await
+    wait_until_differing(&stage, &rules, 0).await
 }
 
 /// Waits until just so many sidecars differ from the model.
-async fn wait_until_differing(stage: &KubernetesStage, model: &Model, count: usize) -> Result<()> {
+async fn wait_until_differing(
+    stage: &KubernetesStage<'_>,
+    rules: &Rules,
+    count: usize,
+) -> Result<()> {
     let deadline = Timeouts::default().policy_in_force;
     Poll::new(
         format!("{count} sidecars that differ from the model"),
@@ -57,7 +67,7 @@ async fn wait_until_differing(stage: &KubernetesStage, model: &Model, count: usi
     .until(async || {
         let mut differences = Vec::new();
         for workload in stage.comparable() {
-            let difference = stage.difference(&workload, model).await?;
+            let difference = stage.difference(&workload, rules).await?;
             differences.extend(difference.map(|text| format!("{workload}:\n{text}")));
         }
         Ok(if differences.len() == count {

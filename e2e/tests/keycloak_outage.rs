@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use harness::case::{Caller, Profile};
+use harness::asking::{Asker, wait_for_discovery};
 use harness::poll::{Poll, Step, Timeouts};
 use harness::report::phases::Phases;
-use harness::run;
+use harness::rules::Rules;
 use harness::stage::Stage;
+use harness::suite::Suite;
+use harness::workspace;
 use outage::admin::{Admin, bearer};
 use outage::frontend::{ask, ask_until, counter, fetched_in_all, in_words, tokens_fetched};
 use outage::load::under_load;
@@ -55,14 +57,14 @@ async fn frontend_outlives_keycloak() {
 
 async fn outage(kind: &Kind) -> Result<()> {
     let (phases, timeouts) = (Phases::default(), Timeouts::default());
-    let stage = kind.up(&phases, &timeouts).await?;
+    let suite = Suite::load(&workspace::path("e2e"))?;
+    let stage = kind.up(&suite, &phases, &timeouts).await?;
     have_istiod_look_for_keys_often(&stage, &timeouts).await?;
-    stage.wait_for_discovery(&timeouts).await?;
-    istiod_takes_rules(&stage, &timeouts).await?;
-    ensure!(
-        run::put_in_force(&stage, Profile::Full, &phases, &timeouts).await?,
-        "no policy"
-    );
+    wait_for_discovery(&suite, &stage, &timeouts).await?;
+    let rules = Rules::read(&suite, suite.usual_profile())?;
+    istiod_takes_rules(&stage, &rules, &timeouts).await?;
+    let asker = Asker::new(&suite, &stage, &timeouts).await?;
+    ensure!(asker.put_in_force(&rules, &phases).await?, "no policy");
     metrics_are_to_be_had_without_an_identity(&stage, &timeouts).await?;
     // Before Keycloak goes away: istiod looks for keys less and less often once
     // that has failed, up to an hour apart.
@@ -73,7 +75,7 @@ async fn outage(kind: &Kind) -> Result<()> {
 }
 
 async fn have_istiod_look_for_keys_often(
-    stage: &KubernetesStage,
+    stage: &KubernetesStage<'_>,
     timeouts: &Timeouts,
 ) -> Result<()> {
     let deployment = serde_json::from_value(json!({
@@ -94,11 +96,15 @@ async fn have_istiod_look_for_keys_often(
 
 /// Its webhook, which looks at every rule, answers a little later than istiod
 /// is ready.
-async fn istiod_takes_rules(stage: &KubernetesStage, timeouts: &Timeouts) -> Result<()> {
+async fn istiod_takes_rules(
+    stage: &KubernetesStage<'_>,
+    rules: &Rules,
+    timeouts: &Timeouts,
+) -> Result<()> {
     Poll::new("rules taken by istiod", timeouts.policy_in_force)
         .every(Duration::from_secs(1))
         .until(async || {
-            Ok(match stage.apply_policy(Profile::Full).await {
+            Ok(match stage.apply(rules).await {
                 Ok(()) => Step::Done(()),
                 Err(error) => Step::NotYet(format!("{error:#}")),
             })
@@ -109,7 +115,7 @@ async fn istiod_takes_rules(stage: &KubernetesStage, timeouts: &Timeouts) -> Res
 /// Istio's agent merges them with the proxy's on a port that the sidecar does
 /// not capture: a scraper needs no place in the mesh.
 async fn metrics_are_to_be_had_without_an_identity(
-    stage: &KubernetesStage,
+    stage: &KubernetesStage<'_>,
     timeouts: &Timeouts,
 ) -> Result<()> {
     for (app, sign) in [
@@ -120,7 +126,7 @@ async fn metrics_are_to_be_had_without_an_identity(
         let address = stage.cluster().pod_address("demo", &pod).await?;
         let get = async |place: &str| {
             let request = Request::get("metrics", format!("http://{address}:{place}"));
-            ask(stage, Caller::Outsider, request).await
+            ask(stage, "outsider", request).await
         };
         let merged = get("15020/stats/prometheus").await?;
         let there = merged.response().is_some_and(|r| r.body.contains(sign));
@@ -147,7 +153,7 @@ async fn metrics_are_to_be_had_without_an_identity(
 
 /// As operators do it: first the key is published without signing, then every
 /// verifier must know it, and only then it signs.
-async fn no_request_fails_while_the_signing_key_changes(stage: &KubernetesStage) -> Result<()> {
+async fn no_request_fails_while_the_signing_key_changes(stage: &KubernetesStage<'_>) -> Result<()> {
     let admin = Admin::new(stage).await?;
     let (known_after, load) = under_load(stage, async {
         let old = admin.frontends_token().await?;
@@ -176,7 +182,7 @@ async fn no_request_fails_while_the_signing_key_changes(stage: &KubernetesStage)
 
 /// The keys are in the configuration that istiod gives to the sidecar, and have
 /// been for longer than connections under the old one drain (2 s).
-async fn sidecar_knows(stage: &KubernetesStage, kid: &str) -> Result<()> {
+async fn sidecar_knows(stage: &KubernetesStage<'_>, kid: &str) -> Result<()> {
     let pod = stage.cluster().pod("demo", "backend").await?;
     Poll::new(
         format!("key {kid} known to the backend's sidecar"),
@@ -195,10 +201,10 @@ async fn sidecar_knows(stage: &KubernetesStage, kid: &str) -> Result<()> {
     .await
 }
 
-async fn backend_takes(stage: &KubernetesStage, token: &SecretString) -> Result<()> {
+async fn backend_takes(stage: &KubernetesStage<'_>, token: &SecretString) -> Result<()> {
     let mut request = Request::get("direct", "http://backend.demo.svc.cluster.local/data");
     request.headers = vec![bearer(token)];
-    let answer = ask(stage, Caller::Frontend, request).await?;
+    let answer = ask(stage, "frontend", request).await?;
     ensure!(
         answer.response().is_some_and(|r| r.status == 200),
         "a token of key {} got {}",
@@ -214,7 +220,7 @@ fn kid(token: &SecretString) -> Result<String> {
     Ok(kid.context("a token without kid")?.to_owned())
 }
 
-async fn no_request_fails_while_keycloak_restarts(stage: &KubernetesStage) -> Result<()> {
+async fn no_request_fails_while_keycloak_restarts(stage: &KubernetesStage<'_>) -> Result<()> {
     let before = tokens_fetched(stage);
     let ((), load) = under_load(stage, async {
         sleep(BEFORE_OUTAGE).await;
@@ -237,7 +243,7 @@ async fn no_request_fails_while_keycloak_restarts(stage: &KubernetesStage) -> Re
 }
 
 async fn without_a_live_token_it_says_when_to_come_back(
-    stage: &KubernetesStage,
+    stage: &KubernetesStage<'_>,
     timeouts: &Timeouts,
 ) -> Result<()> {
     stage.cluster().scale("keycloak", "keycloak", 0).await?;
@@ -256,7 +262,7 @@ async fn without_a_live_token_it_says_when_to_come_back(
     ask_until(stage, 200, TOKEN_GONE).await.map(drop)
 }
 
-async fn changed_secret_is_taken_up_without_a_restart(stage: &KubernetesStage) -> Result<()> {
+async fn changed_secret_is_taken_up_without_a_restart(stage: &KubernetesStage<'_>) -> Result<()> {
     let admin = Admin::new(stage).await?;
     let pod = stage.cluster().pod("demo", "frontend").await?;
     let rejected = counter(stage, "rejected").await?;
@@ -293,7 +299,7 @@ async fn changed_secret_is_taken_up_without_a_restart(stage: &KubernetesStage) -
     Ok(())
 }
 
-async fn rejected_more_than(stage: &KubernetesStage, before: u64) -> Result<()> {
+async fn rejected_more_than(stage: &KubernetesStage<'_>, before: u64) -> Result<()> {
     Poll::new("a refresh that Keycloak refused", TOKEN_GONE)
         .every(Duration::from_secs(1))
         .until(async || {

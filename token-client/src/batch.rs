@@ -37,6 +37,7 @@ use tokio::{
     time::Instant,
 };
 use tower::Service as _;
+use tower::util::MapRequest;
 
 use crate::{
     connect_to::ConnectTo,
@@ -298,7 +299,8 @@ pub struct Sender {
     reuse: HttpClient,
 }
 
-type HttpClient = Client<HttpConnector<Dns>, Full<Bytes>>;
+type Connector = MapRequest<HttpConnector<Dns>, fn(Uri) -> Uri>;
+type HttpClient = Client<Connector, Full<Bytes>>;
 
 impl Sender {
     /// A sender with no open connections.
@@ -307,17 +309,23 @@ impl Sender {
     }
 
     /// A sender whose connections all go to one place, such as a workload's
-    /// sidecar; see [`ConnectTo`].
+    /// sidecar, whatever host and port a URL names; only one to an IP address
+    /// goes where the URL says.
     pub fn connecting_to(place: ConnectTo) -> Self {
         Self::with_dns(&Dns::Fixed(place))
     }
 
     fn with_dns(dns: &Dns) -> Self {
+        let destination: fn(Uri) -> Uri = match dns {
+            Dns::System(_) => |uri| uri,
+            Dns::Fixed(_) => without_port,
+        };
         let client = |idle| {
+            let connector = HttpConnector::new_with_resolver(dns.clone());
             Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(idle)
                 .retry_canceled_requests(false)
-                .build(HttpConnector::new_with_resolver(dns.clone()))
+                .build(MapRequest::new(connector, destination))
         };
         Self {
             dns: dns.clone(),
@@ -417,6 +425,16 @@ fn http_request(request: Request) -> Result<hyper::Request<Full<Bytes>>, String>
         out.headers_mut().append(name, value);
     }
     Ok(out)
+}
+
+/// A port in the URL would go before the one that the resolver answers with.
+fn without_port(uri: Uri) -> Uri {
+    let host = uri.host().map(str::to_owned);
+    let mut parts = uri.into_parts();
+    if let Some(host) = host.and_then(|host| host.parse().ok()) {
+        parts.authority = Some(host);
+    }
+    Uri::from_parts(parts).expect("a URI without its port must be one")
 }
 
 #[derive(Clone)]

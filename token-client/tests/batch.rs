@@ -117,6 +117,18 @@ async fn connections_can_all_go_to_one_place() {
 }
 
 #[tokio::test]
+async fn port_of_the_url_does_not_lead_to_another_place() {
+    let (address, seen) = recorder().await;
+    let sender = batch::Sender::connecting_to(ConnectTo(address.parse().unwrap()));
+    let request = Request::get("r", "http://invoices.billing.svc.cluster.local:8080/data");
+    assert!(sender.send(request).await.response().is_some());
+    assert_eq!(
+        seen.lock().unwrap()[0],
+        "GET /data HTTP/1.1\r\nhost: invoices.billing.svc.cluster.local:8080\r\n\r\n"
+    );
+}
+
+#[tokio::test]
 async fn bad_line_is_answered_and_the_run_goes_on() {
     let (address, _) = recorder().await;
     let good = line(&Request::get("good", format!("http://{address}/")));

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::scene::{Call, Request, Rules, workload};
 use super::wire::Response;
 use harness::redact::redact;
+use harness::rules::prediction::fits;
 
 /// The body of every answer that comes from behind the sidecar.
 pub const UPSTREAM_BODY: &str = "ok";
@@ -112,23 +113,6 @@ impl Answer {
             && (model.status, &model.body, &model.details)
                 == (envoy.status, &envoy.body, &envoy.details)
     }
-}
-
-/// Whether a text is as the model says, which tells no tokens: it writes
-/// `<token>` where one stands.
-fn fits(model: &str, text: &str) -> bool {
-    let mut parts = model.split("<token>");
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
-        return false;
-    };
-    for part in parts {
-        let end = rest.find(['&', '"']).unwrap_or(rest.len());
-        let Some(after) = rest[end..].strip_prefix(part) else {
-            return false;
-        };
-        rest = after;
-    }
-    rest.is_empty()
 }
 
 /// The model's answer at `now`; `request` is the call's with its tokens made.

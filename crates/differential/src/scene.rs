@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result, ensure};
-use policy::types::MtlsMode;
-use policy::{KeySets, Manifests, Mesh, Peer, TranslateError, Workload, http_filters};
+use policy::{KeySets, Manifests, Mesh, Peer, TranslateError, Workload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -217,18 +216,14 @@ fn public_key(key: &PublicKey, keyring: &Keyring) -> Result<PublicKey, NotAskabl
 impl Rules {
     /// What istiod would put in force on these ports.
     pub fn on_ports(&self, ports: &[u16]) -> Result<Vec<PortRules>, NotAskable> {
-        let mtls = self.mesh.mtls(&self.manifests, &workload());
         let rules = ports.iter().map(|&port| {
-            let (mesh, manifests) = (&self.mesh, &self.manifests);
-            let made = http_filters(mesh, manifests, &workload(), Some(port), &self.keys)?;
-            if !made.issuers_without_keys.is_empty() {
-                return Err(NotAskable::NoKeys(made.issuers_without_keys));
+            let (rules, without_keys) =
+                PortRules::of(&self.mesh, &self.manifests, &self.keys, &workload(), port)?;
+            if without_keys.is_empty() {
+                Ok(rules)
+            } else {
+                Err(NotAskable::NoKeys(without_keys))
             }
-            Ok(PortRules {
-                port,
-                mtls: mtls.of(Some(port)).unwrap_or(MtlsMode::Permissive),
-                filters: made.filters,
-            })
         });
         rules.collect()
     }

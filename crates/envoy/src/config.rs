@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use policy::types::MtlsMode;
-use policy::{Filter, PathNormalization};
+use policy::{
+    Filter, KeySets, Manifests, Mesh, PathNormalization, TranslateError, Workload, http_filters,
+};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
@@ -74,6 +76,27 @@ pub struct PortRules {
     pub mtls: MtlsMode,
     /// The filters of the policies, in order.
     pub filters: Vec<Filter>,
+}
+
+impl PortRules {
+    /// What istiod puts in force on a port of a workload, and the issuers that it
+    /// has no keys of.
+    pub fn of(
+        mesh: &Mesh,
+        manifests: &Manifests,
+        keys: &KeySets,
+        workload: &Workload,
+        port: u16,
+    ) -> Result<(Self, Vec<String>), TranslateError> {
+        let made = http_filters(mesh, manifests, workload, Some(port), keys)?;
+        let mtls = mesh.mtls(manifests, workload).of(Some(port));
+        let rules = Self {
+            port,
+            mtls: mtls.unwrap_or(MtlsMode::Permissive),
+            filters: made.filters,
+        };
+        Ok((rules, made.issuers_without_keys))
+    }
 }
 
 /// An access log in a file, one JSON object a line.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
 
-use harness::model::Model;
+use harness::rules::Rules;
 
 /// The inbound side of a workload's sidecar, as it is right now.
 #[derive(Debug, Clone)]
@@ -79,10 +79,10 @@ impl Sidecar {
 
     /// What differs between the model and this sidecar as a unified diff, the
     /// model being the old side; `None` if they are equal.
-    pub fn difference(&self, model: &Model) -> Result<Option<String>> {
+    pub fn difference(&self, rules: &Rules) -> Result<Option<String>> {
         let mut differing: Vec<(Vec<&str>, Vec<Value>, &[Value])> = Vec::new();
         for chain in &self.chains {
-            let wanted = self.wanted(chain, model)?;
+            let wanted = self.wanted(chain, rules)?;
             if wanted == chain.filters {
                 continue;
             }
@@ -113,12 +113,13 @@ impl Sidecar {
     }
 
     /// The filters that the model has for a chain.
-    fn wanted(&self, chain: &Chain, model: &Model) -> Result<Vec<Value>> {
-        let Model {
+    fn wanted(&self, chain: &Chain, rules: &Rules) -> Result<Vec<Value>> {
+        let Rules {
             mesh,
             manifests,
             keys,
-        } = model;
+            ..
+        } = rules;
         let filters = if chain.is_http {
             // Rules for certain ports are never for the ports nobody named.
             let port = Some(chain.port.unwrap_or(0));

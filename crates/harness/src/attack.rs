@@ -1,6 +1,6 @@
 //! Attacks: hostile requests, byte for byte, and what must become of each.
 //!
-//! An attack is data (`e2e/attacks/*.yaml`, one file per class). It is judged by
+//! An attack is data (one file per class, in the folder that the suite names). It is judged by
 //! three witnesses: what came back, what the proxy before the workload recorded,
 //! and what the workload's own log says. One that is missing proves nothing, so
 //! the attack is not green.
@@ -21,11 +21,12 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::case::{Caller, OneOrMany, StageName};
+use crate::case::{OneOrMany, StageName};
+use crate::suite::{Suite, Unknown};
 
 pub use answer::{Answers, read_answers};
 pub use corpus::{Corpus, CorpusError};
-pub use fire::{Selection, fire};
+pub use fire::{NoAttacks, Selection, fire};
 pub use judge::{Facts, judge};
 pub use token::{HostileToken, Smith};
 pub use wire::{RawAnswer, Shot};
@@ -50,10 +51,10 @@ pub struct Attack {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
-    /// Who sends it.
+    /// Who sends it; the suite's usual attacker unless given.
     #[serde(default)]
     pub from: Origin,
-    /// Who is attacked.
+    /// Who is attacked; the suite's usual target unless given.
     #[serde(default)]
     pub to: Target,
     /// `{token}` in the request.
@@ -87,29 +88,42 @@ impl Spec {
     }
 }
 
-/// The workload that is attacked.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, strum::Display,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Target {
-    /// The workload with rules on tokens.
-    #[default]
-    Backend,
-    /// The workload that calls it.
-    Frontend,
+/// The workload that is attacked, as the mesh knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Target {
+    /// Its Deployment's name, as attacks and logs have it.
+    pub name: String,
+    /// Its Service's host.
+    pub host: String,
+    /// Its mTLS identity.
+    pub principal: String,
+}
+
+impl From<String> for Target {
+    fn from(name: String) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 impl Target {
-    /// Its Service.
-    pub fn host(self) -> String {
-        format!("{self}.demo.svc.cluster.local")
-    }
-
-    /// Its mTLS identity.
-    pub fn principal(self) -> String {
-        format!("cluster.local/ns/demo/sa/{self}")
+    /// What the suite knows of the workload of this name.
+    pub fn find(suite: &Suite, name: &str) -> Result<Self, Unknown> {
+        let workload = suite.workload(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            host: suite.host_of(workload).unwrap_or_default(),
+            principal: workload.principal(&suite.mesh),
+        })
     }
 }
 
@@ -122,29 +136,58 @@ pub enum Origin {
     /// A certificate for this SPIFFE name, by an authority of the attacker's own
     /// with the name of the mesh's.
     ForeignAuthority(String),
-    /// A certificate for this SPIFFE name, signed with the intruder's own
+    /// A certificate for this SPIFFE name, signed with the usual attacker's own
     /// certificate as though that were an authority's.
     LeafAsAuthority(String),
     /// A certificate for this SPIFFE name that signed itself.
     SelfSigned(String),
-    /// A workload of the mesh, with its own certificate.
+    /// A caller of the suite, with its own certificate.
     #[serde(untagged)]
-    Caller(Caller),
+    Caller(Sender),
+}
+
+/// A caller of the suite that sends attacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Sender {
+    /// Its name in the suite.
+    pub name: String,
+    /// Its mTLS identity; without a sidecar it has none, and speaks plain text.
+    pub principal: Option<String>,
+}
+
+impl From<String> for Sender {
+    fn from(name: String) -> Self {
+        Self {
+            name,
+            principal: None,
+        }
+    }
+}
+
+impl Sender {
+    /// What the suite knows of the caller of this name.
+    pub fn find(suite: &Suite, name: &str) -> Result<Self, Unknown> {
+        Ok(Self {
+            name: name.to_owned(),
+            principal: suite.caller(name)?.principal(&suite.mesh),
+        })
+    }
 }
 
 impl Default for Origin {
     fn default() -> Self {
-        Self::Caller(Caller::Intruder)
+        Self::Caller(Sender::default())
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Caller(caller) => write!(f, "{caller}"),
+            Self::Caller(caller) => f.write_str(&caller.name),
             Self::NoCertificate => write!(f, "nobody"),
             Self::ForeignAuthority(name) => write!(f, "{name} by a foreign authority"),
-            Self::LeafAsAuthority(name) => write!(f, "{name} by the intruder's certificate"),
+            Self::LeafAsAuthority(name) => write!(f, "{name} by a member's certificate"),
             Self::SelfSigned(name) => write!(f, "{name} by itself"),
         }
     }
@@ -154,8 +197,10 @@ impl Origin {
     /// The identity that the proxy must have seen.
     pub fn principal(&self) -> Option<String> {
         match self {
-            Self::Caller(Caller::Outsider) => None,
-            Self::Caller(caller) => Some(format!("spiffe://cluster.local/ns/demo/sa/{caller}")),
+            Self::Caller(caller) => {
+                let principal = caller.principal.as_ref()?;
+                Some(format!("spiffe://{principal}"))
+            }
             _ => None,
         }
     }
@@ -296,8 +341,8 @@ impl fmt::Display for Expect {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AppSees {
-    /// Which application.
-    pub at: Option<Target>,
+    /// Which application, by its Deployment's name.
+    pub at: Option<String>,
     /// The method; the one sent unless given.
     pub method: Option<String>,
     /// The path without its query; the one sent unless given.
@@ -334,8 +379,8 @@ pub enum Identity {
     OtherToken,
     /// Nobody.
     Nobody,
-    /// The frontend itself, which fetched its own token.
-    Frontend,
+    /// A workload that fetched a token of its own: the claims of this grant.
+    Granted(String),
     /// The claims of `token`, but for these, which arrive so.
     TokenBut(BTreeMap<String, Value>),
 }

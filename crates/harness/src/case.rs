@@ -1,6 +1,6 @@
 //! Cases: a token, a request, and the verdict the two must get.
 //!
-//! Cases are data, one YAML file per family (`e2e/cases/*.yaml`). They are
+//! Cases are data, one YAML file per family (`cases/*.yaml` of a suite). They are
 //! checked as a whole when loaded, so that a run never starts with a table
 //! that could not fail.
 
@@ -18,9 +18,6 @@ use wildmatch::WildMatch;
 
 use crate::evidence::DecidedBy;
 use crate::token::{Mint, MintError, Object, Recipe, Token};
-
-pub(crate) use load::read_yaml;
-pub use load::{LoadError, Problems};
 
 /// Where the mesh runs.
 #[derive(
@@ -49,61 +46,6 @@ pub enum StageName {
     Cluster,
 }
 
-/// Which rules are in force.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantNames,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Profile {
-    /// All of `manifests/policy`: a missing token is answered 401.
-    #[default]
-    Full,
-    /// `manifests/policy/stock`, Istio's own rules alone: it is answered 403.
-    Stock,
-}
-
-/// The workload that a request leaves from, and so its mTLS identity.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumString,
-    strum::VariantNames,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
-pub enum Caller {
-    /// The frontend's identity.
-    Frontend,
-    /// A user's tool, with an identity that no rule names.
-    #[default]
-    TokenClient,
-    /// A neighbour in the same namespace, up to no good.
-    Intruder,
-    /// A pod without a sidecar: plain text and no identity.
-    Outsider,
-}
-
 /// One row of the table.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -114,7 +56,7 @@ pub struct Case {
     /// Why the verdict is what it is, where that is not plain.
     pub why: Option<String>,
     /// Where the request leaves from.
-    pub caller: Caller,
+    pub caller: String,
     /// The token, `{token}` in the request.
     pub token: Recipe,
     /// A second token, `{other_token}` in the request.
@@ -132,16 +74,16 @@ pub struct Case {
     /// something. A later answer is no verdict: the row must be asked again.
     pub answer_within: Option<SignedDuration>,
     expect: Expected,
-    stock: Option<Expected>,
+    /// Verdicts in profiles where they differ.
+    in_profile: BTreeMap<String, Expected>,
 }
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The HTTP method.
     pub method: String,
-    /// The host, without a port.
+    /// The host, with a port if it is not 80.
     pub host: String,
     /// Path and query, sent as written but for `{token}` and `{other_token}`.
     pub path: String,
@@ -153,19 +95,6 @@ pub struct Request {
     /// with `{token}` and `{other_token}` filled in. By default
     /// `Bearer {token}`, and no header without a token.
     pub authorization: Option<OneOrMany>,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Self {
-            method: "GET".into(),
-            host: "backend.demo.svc.cluster.local".into(),
-            path: "/data".into(),
-            headers: BTreeMap::new(),
-            body: None,
-            authorization: None,
-        }
-    }
 }
 
 /// One header value, or a list of them for as many headers.
@@ -219,17 +148,6 @@ pub enum ExpectedBody {
 }
 
 impl Expected {
-    /// Whether this is a success, so that the case can serve as a control.
-    pub fn is_positive(&self) -> bool {
-        matches!(
-            self.answer,
-            ExpectedAnswer::Http {
-                status: 200..=299,
-                ..
-            }
-        )
-    }
-
     /// Fills the claims of `token` into what the body must be.
     fn with_claims(mut self, token: &Token) -> Self {
         if let ExpectedAnswer::Http {
@@ -275,17 +193,21 @@ pub struct Prepared {
 
 impl Case {
     /// The verdict this case must get under `profile`.
-    pub fn expected(&self, profile: Profile) -> &Expected {
-        match profile {
-            Profile::Full => &self.expect,
-            Profile::Stock => self.stock.as_ref().unwrap_or(&self.expect),
-        }
+    pub fn expected(&self, profile: &str) -> &Expected {
+        self.in_profile.get(profile).unwrap_or(&self.expect)
+    }
+
+    /// Whether profiles differ in the verdict.
+    pub fn tells_profiles(&self) -> bool {
+        self.in_profile
+            .values()
+            .any(|expected| *expected != self.expect)
     }
 
     /// Makes the tokens and the request. `now` is the time of minting.
     pub fn prepare(
         &self,
-        profile: Profile,
+        profile: &str,
         mint: &Mint<'_>,
         now: Timestamp,
     ) -> Result<Prepared, MintError> {
@@ -332,7 +254,7 @@ impl Case {
 }
 
 /// The whole table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Cases {
     cases: Vec<Case>,
 }

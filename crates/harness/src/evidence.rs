@@ -129,6 +129,7 @@ impl AccessRecord {
             .is_some_and(|cluster| cluster.starts_with("outbound|"));
         let authority = self.authority.as_deref().unwrap_or_default();
         let name = authority.split(':').next().unwrap_or_default();
+        let host = host.split(':').next().unwrap_or_default();
         !outbound && name.eq_ignore_ascii_case(host)
     }
 

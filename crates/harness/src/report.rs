@@ -23,10 +23,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use token_client::batch::Answer;
 
-use crate::case::{Caller, Case, Profile, StageName};
+use crate::case::{Case, StageName};
 use crate::evidence::AccessRecord;
-use crate::model::prediction::Explained;
 use crate::redact::redact_json;
+use crate::rules::prediction::Explained;
+use crate::suite::Suite;
 use crate::token::{Provenance, Recipe};
 use crate::verdict::{Outcome, excerpt, received};
 
@@ -46,7 +47,9 @@ pub struct Run {
     /// Where the mesh ran.
     pub stage: StageName,
     /// Which rules were in force.
-    pub profile: Profile,
+    pub profile: String,
+    /// The caller that goes without saying.
+    pub usual_caller: String,
     /// What took part, with its version: `istio`, `keycloak`…
     pub versions: BTreeMap<String, String>,
     /// What took how long, in the order it was done.
@@ -76,12 +79,12 @@ pub struct Row {
     pub why: Option<String>,
     /// Where the request left from; absent where none was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub caller: Option<Caller>,
+    pub caller: Option<String>,
     /// Where the token came from.
     pub provenance: Provenance,
     /// That, and its recipe, in words; of both tokens if there are two.
     pub token: String,
-    /// Method and path; the host where it is not the backend.
+    /// Method and path; the host where it is not the usual one.
     pub request: String,
     /// The request's `x-request-id`; absent if it was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,6 +125,9 @@ pub struct Tally {
     pub passed: usize,
     /// Not as expected.
     pub failed: usize,
+    /// As expected, and worth nothing for want of a control.
+    #[serde(default)]
+    pub inconclusive: usize,
     /// Not asked, with a reason.
     pub skipped: usize,
 }
@@ -132,12 +138,14 @@ impl Tally {
         let mut tally = Self {
             passed: 0,
             failed: 0,
+            inconclusive: 0,
             skipped: 0,
         };
         for row in rows {
             match row.outcome {
                 Outcome::Passed => tally.passed += 1,
                 Outcome::Failed { .. } => tally.failed += 1,
+                Outcome::Inconclusive { .. } => tally.inconclusive += 1,
                 Outcome::Skipped { .. } => tally.skipped += 1,
             }
         }
@@ -147,11 +155,11 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, ", self.passed, self.failed)?;
+        if self.inconclusive > 0 {
+            write!(f, "{} inconclusive, ", self.inconclusive)?;
+        }
+        write!(f, "{} skipped", self.skipped)
     }
 }
 
@@ -164,7 +172,7 @@ impl Run {
     /// Whether every verdict was as expected, and there was any.
     pub fn succeeded(&self) -> bool {
         let tally = self.tally();
-        tally.failed == 0 && tally.passed > 0
+        tally.failed + tally.inconclusive == 0 && tally.passed > 0
     }
 
     fn redacted(&self) -> Self {
@@ -177,82 +185,123 @@ impl Run {
         self.rows.iter().filter(|row| row.outcome.is_failed())
     }
 
+    /// The rows that prove nothing because their control did not pass, in one
+    /// line; `None` if there is none.
+    fn inconclusive(&self) -> Option<String> {
+        let rows = self.rows.iter().filter(|row| row.outcome.is_inconclusive());
+        let names: Vec<_> = rows.map(|row| row.name.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "inconclusive, because their control did not pass: {}",
+                names.join("; ")
+            )
+        })
+    }
+
     /// The verdict on the run in one line.
     pub fn summary(&self) -> String {
         let tally = self.tally();
-        if tally.passed + tally.failed == 0 {
+        if tally.passed + tally.failed + tally.inconclusive == 0 {
             return format!("{tally}: nothing was judged, so nothing is proved");
         }
         tally.to_string()
     }
 }
 
-impl Row {
-    /// The row of a case that was asked, or skipped.
-    pub fn new(
+/// What all rows of a run have in common.
+#[derive(Clone, Copy)]
+pub struct RowOf<'a> {
+    /// The suite they are of.
+    pub suite: &'a Suite,
+    /// Where they are asked.
+    pub stage: StageName,
+    /// The rules in force.
+    pub profile: &'a str,
+}
+
+impl RowOf<'_> {
+    /// The row of a case that was asked.
+    pub fn case(
+        &self,
         case: &Case,
-        stage: StageName,
-        profile: Profile,
-        answer: Option<&Answer>,
-        records: &[&AccessRecord],
+        answer: &Answer,
+        records: &[AccessRecord],
+        explained: Option<Explained>,
         outcome: Outcome,
-    ) -> Self {
-        let request = &case.request;
-        let host = match request.host.split('.').next() {
-            Some("backend") | None => "",
-            Some(host) => host,
-        };
-        let absent = || "-".to_owned();
-        let decided = |record: &&AccessRecord| match record.decided_by() {
+    ) -> Row {
+        let body = answer.response().map(|response| excerpt(&response.body));
+        let decided = |record: &AccessRecord| match record.decided_by() {
             Ok(filter) => filter.to_string(),
             Err(unrecognised) => unrecognised.to_string(),
         };
-        let body = answer
-            .and_then(Answer::response)
-            .map(|response| &response.body);
-        Self {
-            name: case.name.clone(),
+        Row {
+            request_id: answer.id.clone(),
+            got: received(answer),
+            decided_by: records.first().map_or_else(nothing, decided),
+            evidence: records.first().cloned(),
+            body,
+            elapsed_ms: Some(answer.elapsed_ms),
+            explained,
+            ..self.skipped_or_asked(case, outcome)
+        }
+    }
+
+    /// The row of a case that this stage cannot ask.
+    pub fn skipped(&self, case: &Case, reason: String) -> Row {
+        self.skipped_or_asked(case, Outcome::Skipped { reason })
+    }
+
+    fn skipped_or_asked(&self, case: &Case, outcome: Outcome) -> Row {
+        let request = &case.request;
+        let host = if request.host == self.suite.request.host {
+            ""
+        } else {
+            request.host.split('.').next().unwrap_or_default()
+        };
+        Row {
             family: case.family.clone(),
             why: case.why.clone(),
-            caller: Some(case.caller),
+            caller: Some(case.caller.clone()),
             provenance: case.token.provenance(),
             token: tokens(case),
             request: format!("{} {host}{}", request.method, request.path),
-            request_id: answer.and_then(|answer| answer.id.clone()),
-            want: case.expected(profile).to_string(),
-            got: answer.map_or_else(absent, received),
-            decided_by: records.first().map_or_else(absent, decided),
-            evidence: records.first().map(|record| (*record).clone()),
-            body: body.map(|body| excerpt(body)),
-            elapsed_ms: answer.map(|answer| answer.elapsed_ms),
-            explained: None,
-            difference: None,
-            outcome,
-            rerun: rerun(stage, profile, &case.name),
+            want: case.expected(self.profile).to_string(),
+            ..self.row(&case.name, outcome)
         }
     }
 
     /// The row of a check, for which no request is sent.
     pub fn check(
+        &self,
         name: &str,
         family: &str,
-        stage: StageName,
-        profile: Profile,
         [what, want, got]: [&str; 3],
+        difference: Option<String>,
         outcome: Outcome,
-    ) -> Self {
-        let nothing = || "-".to_owned();
-        Self {
-            name: name.to_owned(),
+    ) -> Row {
+        Row {
             family: family.to_owned(),
+            request: what.to_owned(),
+            want: want.to_owned(),
+            got: got.to_owned(),
+            difference,
+            ..self.row(name, outcome)
+        }
+    }
+
+    /// A row of which nothing but its outcome is known.
+    fn row(&self, name: &str, outcome: Outcome) -> Row {
+        Row {
+            name: name.to_owned(),
+            family: nothing(),
             why: None,
             caller: None,
             provenance: Provenance::None,
             token: nothing(),
-            request: what.to_owned(),
+            request: nothing(),
             request_id: None,
-            want: want.to_owned(),
-            got: got.to_owned(),
+            want: nothing(),
+            got: nothing(),
             decided_by: nothing(),
             evidence: None,
             body: None,
@@ -260,10 +309,32 @@ impl Row {
             explained: None,
             difference: None,
             outcome,
-            rerun: rerun(stage, profile, name),
+            rerun: self.rerun(name),
         }
     }
 
+    /// The command that asks a row again.
+    fn rerun(&self, name: &str) -> String {
+        let usual = self.profile == self.suite.usual_profile().name;
+        let profile = if usual {
+            String::new()
+        } else {
+            format!(" --profile {}", self.profile)
+        };
+        let place = match self.stage {
+            StageName::Cluster => "--context NAME".to_owned(),
+            stage => format!("--stage {stage}"),
+        };
+        let name = name.replace('\'', r"'\''");
+        format!("cargo mesh verify {place}{profile} --filter '{name}'")
+    }
+}
+
+fn nothing() -> String {
+    "-".to_owned()
+}
+
+impl Row {
     /// The beginning of the difference, if there is one; the evidence folder
     /// has the whole.
     fn beginning_of_difference(&self) -> Option<String> {
@@ -279,7 +350,7 @@ impl Row {
 
     /// What was asked, and from where.
     fn request_and_caller(&self) -> String {
-        match self.caller {
+        match &self.caller {
             Some(caller) => format!("{} from {caller}", self.request),
             None => self.request.clone(),
         }
@@ -293,19 +364,6 @@ fn tokens(case: &Case) -> String {
     };
     let tokens = std::iter::once(&case.token).chain(&case.other_token);
     tokens.map(told).collect::<Vec<_>>().join("; ")
-}
-
-fn rerun(stage: StageName, profile: Profile, name: &str) -> String {
-    let profile = match profile {
-        Profile::Full => String::new(),
-        Profile::Stock => format!(" --profile {profile}"),
-    };
-    let place = match stage {
-        StageName::Cluster => "--context NAME".to_owned(),
-        stage => format!("--stage {stage}"),
-    };
-    let name = name.replace('\'', r"'\''");
-    format!("cargo mesh verify {place}{profile} --filter '{name}'")
 }
 
 #[cfg(test)]

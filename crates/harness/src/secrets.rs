@@ -1,38 +1,38 @@
 //! The secrets of a mesh: made at set-up, and kept in the cluster or, on the
 //! local stage, in a folder that only its owner can read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
-use serde_json::Value;
 
+use crate::suite::Suite;
 use crate::token::generate_private_key;
-use crate::workspace;
-use crate::workspace::manifest;
 
-const ADMIN_PASSWORD: &str = "KC_BOOTSTRAP_ADMIN_PASSWORD";
+/// The name of the password of Keycloak's administrator.
+pub const ADMIN_PASSWORD: &str = "KC_BOOTSTRAP_ADMIN_PASSWORD";
 
 /// The value of every `${NAME}` in the realm import.
 #[derive(Debug, Clone)]
 pub struct RealmSecrets(BTreeMap<String, SecretString>);
 
 impl RealmSecrets {
-    /// New values for every name the realm import asks for: an RSA key of 2048
-    /// bits (PKCS#8 DER in base64) for a name that ends in `_PRIVATE_KEY`, and
-    /// 192 random bits for any other.
-    pub fn generate() -> Result<Self> {
+    /// New values for every name that a suite's realm import asks for: an RSA
+    /// key of 2048 bits (PKCS#8 DER in base64) for a name that ends in
+    /// `_PRIVATE_KEY`, and 192 random bits for any other.
+    pub fn generate(suite: &Suite) -> Result<Self> {
         let mut secrets = BTreeMap::new();
-        for name in names_in_realm_import()? {
+        let names = suite.placeholders().iter().map(String::as_str);
+        for name in names.chain([ADMIN_PASSWORD]) {
             let value = if name.ends_with("_PRIVATE_KEY") {
                 generate_private_key()?
             } else {
                 password()?
             };
-            secrets.insert(name, value);
+            secrets.insert(name.to_owned(), value);
         }
         Ok(Self(secrets))
     }
@@ -63,29 +63,6 @@ impl FromIterator<(String, SecretString)> for RealmSecrets {
     }
 }
 
-/// The `${NAMES}` of every realm in the import, and the administrator's password.
-fn names_in_realm_import() -> Result<BTreeSet<String>> {
-    let path = workspace::path("manifests/keycloak/realms.yaml");
-    let mut names = BTreeSet::from([ADMIN_PASSWORD.to_owned()]);
-    for object in manifest::documents::<Value>(&path)? {
-        let data = object.get("data").and_then(|data| data.as_object());
-        for text in data
-            .into_iter()
-            .flat_map(|data| data.values())
-            .filter_map(|v| v.as_str())
-        {
-            for rest in text.split("${").skip(1) {
-                let (name, _) = rest
-                    .split_once('}')
-                    .with_context(|| format!("{}: `${{` without `}}`", path.display()))?;
-                names.insert(name.to_owned());
-            }
-        }
-    }
-    ensure!(names.len() > 1, "{}: no ${{NAME}} found", path.display());
-    Ok(names)
-}
-
 /// 192 random bits in base64url.
 pub fn password() -> Result<SecretString> {
     let mut bytes = [0; 24];
@@ -98,12 +75,13 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::RealmSecrets;
+    use crate::suite::tests::project;
 
     #[test]
     fn every_set_up_has_secrets_of_its_own() {
         let (one, two) = (
-            RealmSecrets::generate().unwrap(),
-            RealmSecrets::generate().unwrap(),
+            RealmSecrets::generate(project()).unwrap(),
+            RealmSecrets::generate(project()).unwrap(),
         );
         for name in [
             "MYREALM_PRIVATE_KEY",
@@ -117,7 +95,7 @@ mod tests {
 
     #[test]
     fn debug_output_has_no_secret() {
-        let secrets = RealmSecrets::generate().unwrap();
+        let secrets = RealmSecrets::generate(project()).unwrap();
         let debug = format!("{secrets:?}");
         for value in secrets.0.values() {
             assert!(!debug.contains(value.expose_secret()));

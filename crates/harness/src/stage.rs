@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use async_trait::async_trait;
 use token_client::batch;
 
 use crate::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
-use crate::case::{Caller, Profile, StageName};
+use crate::case::StageName;
 use crate::evidence::Evidence;
-use crate::model::Model;
-use crate::poll::{Poll, Step, Timeouts};
-use crate::run::issuer;
+use crate::poll::Step;
+use crate::rules::Rules;
 use crate::secrets::RealmSecrets;
 use crate::verdict::received;
 
@@ -27,8 +27,8 @@ pub fn done_when_ok(answer: &batch::Answer) -> Step<()> {
 /// A mesh that stands and can be asked.
 ///
 /// All that the table needs: whatever can do these things is verified with the
-/// same cases.
-#[allow(async_fn_in_trait)] // used with static dispatch on one thread's tasks only
+/// same cases. Callers are named as in the suite.
+#[async_trait(?Send)]
 pub trait Stage {
     /// The stage's name in reports and in a case's `skip`.
     fn name(&self) -> StageName;
@@ -36,18 +36,18 @@ pub trait Stage {
     /// What takes part, with its version.
     fn versions(&self) -> BTreeMap<String, String>;
 
-    /// The realm's keys and secrets, as they were made at set-up.
+    /// The realms' keys and secrets, as they were made at set-up.
     async fn secrets(&self) -> Result<RealmSecrets>;
 
-    /// Puts the rules of a profile in force. Returns once they are handed
-    /// over; a proxy may follow later.
-    async fn apply_policy(&self, profile: Profile) -> Result<()>;
+    /// Puts rules in force. Returns once they are handed over; a proxy may
+    /// follow later.
+    async fn apply(&self, rules: &Rules) -> Result<()>;
 
     /// Sends requests from a caller's place in the mesh, many in flight, and
     /// returns the answers by request id.
     async fn ask(
         &self,
-        caller: Caller,
+        caller: &str,
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>>;
 
@@ -57,7 +57,7 @@ pub trait Stage {
 
     /// The address a caller's requests come from: how a refused connection,
     /// which has no request id, is known.
-    fn address_of(&self, caller: Caller) -> Result<IpAddr>;
+    fn address_of(&self, caller: &str) -> Result<IpAddr>;
 
     /// The workloads whose proxies' configuration can be compared with the
     /// model; none where it is made from the model in the first place.
@@ -65,25 +65,21 @@ pub trait Stage {
         Vec::new()
     }
 
-    /// What differs between the model and the configuration that the proxy of
-    /// one of them has, as a unified diff; `None` if they are equal.
-    async fn difference(&self, workload: &str, _model: &Model) -> Result<Option<String>> {
+    /// What differs between the rules and the configuration that the proxy of a
+    /// workload has, as a unified diff; `None` if they are equal.
+    async fn difference(&self, workload: &str, _rules: &Rules) -> Result<Option<String>> {
         bail!("the proxy of {workload} cannot be looked into")
     }
 
-    /// Waits until Keycloak's discovery document answers from inside the mesh:
-    /// only then may the rules be applied, because istiod reads the keys once.
-    async fn wait_for_discovery(&self, timeouts: &Timeouts) -> Result<()> {
-        let issuer = issuer("myrealm");
-        let url = format!("{issuer}/.well-known/openid-configuration");
-        Poll::new(format!("discovery at {url}"), timeouts.discovery)
-            .until(async || {
-                let request = batch::Request::get("discovery", &url);
-                let answers = self.ask(Caller::TokenClient, &[request]).await?;
-                let answer = answers.values().next().context("no answer")?;
-                Ok(done_when_ok(answer))
-            })
-            .await
+    /// Where everything is, for people; empty if there is nothing to say.
+    fn introduction(&self) -> String {
+        String::new()
+    }
+
+    /// Returns, with an error, when a part of the mesh ends that should be
+    /// there; where nothing can tell, never.
+    async fn until_it_breaks(&self) -> Result<()> {
+        std::future::pending().await
     }
 
     /// Why an attack by `from` cannot be sent here; nothing if it can.
@@ -95,7 +91,7 @@ pub trait Stage {
     /// How many connections the proxy before a workload has refused before there
     /// was a request to record, by its own count: for the certificate, or because
     /// it could not read them. Nothing where that cannot be asked.
-    async fn refused_connections(&self, of: Target) -> Result<Option<u64>>;
+    async fn refused_connections(&self, of: &Target) -> Result<Option<u64>>;
 
     /// What the workloads themselves have logged since the stage was opened.
     fn app_lines(&self) -> Vec<AppLine>;

@@ -4,8 +4,6 @@
 //! key, so that any claim can be had without waiting for it) or *forged*
 //! (anything the realm's key did not sign as it stands).
 
-pub mod grant;
-
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -32,7 +30,7 @@ pub enum Recipe {
     None,
     /// This text, whatever it is.
     Raw(String),
-    /// The access token of this grant (`grants.yaml`).
+    /// The access token of this grant.
     Granted(String),
     /// The refresh token of this grant.
     RefreshToken(String),
@@ -240,6 +238,8 @@ pub enum Provenance {
 /// What Keycloak's token endpoint granted.
 #[derive(Clone, Debug)]
 pub struct Granted {
+    /// The realm that granted it.
+    pub realm: String,
     /// The access token, a JWT.
     pub access_token: SecretString,
     /// The refresh token, where the grant comes with one (RFC 6749 §4.4.3:
@@ -270,6 +270,9 @@ pub enum MintError {
     /// Keycloak's access token cannot be taken apart.
     #[error("the access token of `{0}` is not a JWT: three base64url parts of JSON")]
     NotAJwt(String),
+    /// Nobody has the private key of a realm.
+    #[error("the suite names no `signing_key` of realm `{0}`, so nothing can be minted for it")]
+    NoKey(String),
     /// The realm's key cannot be read.
     #[error("the realm's private key is not an RSA key in base64 of PKCS#8 DER")]
     BadKey,
@@ -280,7 +283,7 @@ pub enum MintError {
 
 /// The keys that tokens are signed with.
 pub struct Keyring {
-    realm: RsaKeyPair,
+    realms: BTreeMap<String, RsaKeyPair>,
     foreign: RsaKeyPair,
 }
 
@@ -291,18 +294,27 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// Takes the realm's private key (base64 of PKCS#8 DER, as in the realm
-    /// import) and generates the foreign key.
-    pub fn new(realm_key: &SecretString) -> Result<Self, MintError> {
+    /// Takes the private keys of realms (base64 of PKCS#8 DER, as in the realm
+    /// import), by realm, and generates the foreign key.
+    pub fn new<'a>(
+        realm_keys: impl IntoIterator<Item = (&'a str, &'a SecretString)>,
+    ) -> Result<Self, MintError> {
+        let keys = realm_keys.into_iter();
+        let read = keys.map(|(realm, key)| Ok((realm.to_owned(), read_private_key(key)?)));
         Ok(Self {
-            realm: read_private_key(realm_key)?,
+            realms: read.collect::<Result<_, MintError>>()?,
             foreign: read_private_key(&generate_private_key()?)?,
         })
     }
 
-    /// The realm's public key, PEM of SubjectPublicKeyInfo (RFC 7468 §13).
-    pub fn public_key_pem(&self) -> Result<String, MintError> {
-        let text = STANDARD.encode(self.public_key_der()?);
+    fn realm(&self, name: &str) -> Result<&RsaKeyPair, MintError> {
+        let key = self.realms.get(name);
+        key.ok_or_else(|| MintError::NoKey(name.to_owned()))
+    }
+
+    /// A realm's public key, PEM of SubjectPublicKeyInfo (RFC 7468 §13).
+    pub fn public_key_pem(&self, realm: &str) -> Result<String, MintError> {
+        let text = STANDARD.encode(self.public_key_der(realm)?);
         let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
         for start in (0..text.len()).step_by(64) {
             pem.push_str(&text[start..text.len().min(start + 64)]);
@@ -312,10 +324,10 @@ impl Keyring {
         Ok(pem)
     }
 
-    /// The realm's public key, DER of SubjectPublicKeyInfo.
-    pub fn public_key_der(&self) -> Result<Vec<u8>, MintError> {
+    /// A realm's public key, DER of SubjectPublicKeyInfo.
+    pub fn public_key_der(&self, realm: &str) -> Result<Vec<u8>, MintError> {
         let der: PublicKeyX509Der = self
-            .realm
+            .realm(realm)?
             .public_key()
             .as_der()
             .map_err(|_| MintError::Signing)?;
@@ -335,13 +347,20 @@ impl Keyring {
         })
     }
 
-    /// A signature; `alg` is followed as [`Signer`] says.
-    pub fn sign(&self, signer: Signer, alg: &Value, message: &[u8]) -> Result<Vec<u8>, MintError> {
+    /// A signature by a realm's key or another; `alg` is followed as [`Signer`]
+    /// says.
+    pub fn sign(
+        &self,
+        realm: &str,
+        signer: Signer,
+        alg: &Value,
+        message: &[u8],
+    ) -> Result<Vec<u8>, MintError> {
         match signer {
-            Signer::RealmKey => rsa_sign(&self.realm, alg, message),
+            Signer::RealmKey => rsa_sign(self.realm(realm)?, alg, message),
             Signer::ForeignKey => rsa_sign(&self.foreign, alg, message),
             Signer::PublicKeyAsHmacSecret => {
-                let secret = self.public_key_pem()?;
+                let secret = self.public_key_pem(realm)?;
                 let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
                 Ok(hmac::sign(&key, message).as_ref().to_vec())
             }
@@ -382,13 +401,18 @@ fn rsa_sign(key: &RsaKeyPair, alg: &Value, message: &[u8]) -> Result<Vec<u8>, Mi
 /// Makes tokens by recipe.
 #[derive(Debug)]
 pub struct Mint<'a> {
-    /// What Keycloak granted, by the names in `grants.yaml`.
+    /// What Keycloak granted, by the suite's names.
     pub granted: &'a BTreeMap<String, Granted>,
     /// The keys to sign with.
     pub keyring: &'a Keyring,
 }
 
 impl Mint<'_> {
+    /// The realm that granted a token.
+    pub fn realm_of(&self, grant: &str) -> Result<&str, MintError> {
+        Ok(&self.grant(grant)?.realm)
+    }
+
     /// Makes the token of `recipe`; `now` is the time its claims are relative to.
     pub fn make(&self, recipe: &Recipe, now: Timestamp) -> Result<Token, MintError> {
         let text = match recipe {
@@ -408,9 +432,9 @@ impl Mint<'_> {
                 let claims = edited(model.claims, &recipe.claims, now);
                 let alg = header.get("alg").cloned().unwrap_or_default();
                 let message = format!("{}.{}", encode(header), encode(claims));
-                let signature = self
-                    .keyring
-                    .sign(recipe.sign_with, &alg, message.as_bytes())?;
+                let realm = &self.grant(&recipe.like)?.realm;
+                let keyring = self.keyring;
+                let signature = keyring.sign(realm, recipe.sign_with, &alg, message.as_bytes())?;
                 format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
             }
             Recipe::Altered(recipe) => {

@@ -1,6 +1,5 @@
 //! Verdicts: what came back, held against what had to.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +20,13 @@ pub enum Outcome {
     Failed {
         /// All that was not, not only the first.
         mismatches: Vec<Mismatch>,
+    },
+    /// Nothing was wrong with the row, and yet it proves nothing: its positive
+    /// control did not pass beside it. A mesh that refuses everything must not
+    /// look like one that works.
+    Inconclusive {
+        /// The control, and what became of it.
+        reason: String,
     },
     /// This stage cannot run the row.
     Skipped {
@@ -71,25 +77,35 @@ impl Outcome {
         matches!(self, Self::Failed { .. })
     }
 
-    /// Fails the row for one more reason.
-    pub fn add(&mut self, mismatch: Mismatch) {
-        match self {
-            Self::Failed { mismatches } => mismatches.push(mismatch),
-            _ => {
-                *self = Self::Failed {
-                    mismatches: vec![mismatch],
-                }
-            }
+    /// Whether the row proves nothing for want of its control.
+    pub fn is_inconclusive(&self) -> bool {
+        matches!(self, Self::Inconclusive { .. })
+    }
+
+    /// What this outcome is worth beside the case's control; `passed` tells
+    /// whether a case passed, if it was asked. What failed by itself stays so.
+    #[must_use]
+    pub fn beside_control(self, case: &Case, passed: impl Fn(&str) -> Option<bool>) -> Self {
+        let (Self::Passed, Some(control)) = (&self, &case.control) else {
+            return self;
+        };
+        let became = match passed(control) {
+            Some(true) => return self,
+            Some(false) => "did not pass",
+            None => "was not asked",
+        };
+        Self::Inconclusive {
+            reason: format!("its control `{control}` {became}"),
         }
     }
 }
 
 /// Holds the answer and the access-log records of one request against what had
 /// to come.
-pub fn judge(expected: &Expected, answer: &Answer, records: &[&AccessRecord]) -> Outcome {
+pub fn judge(expected: &Expected, answer: &Answer, records: &[AccessRecord]) -> Vec<Mismatch> {
     let mut mismatches = judge_answer(&expected.answer, answer);
     mismatches.extend(judge_records(expected, records));
-    Outcome::of(mismatches)
+    mismatches
 }
 
 fn judge_answer(expected: &ExpectedAnswer, answer: &Answer) -> Vec<Mismatch> {
@@ -194,7 +210,7 @@ fn judge_header((name, want): (&String, &String), response: &Response) -> Option
     Some(Mismatch::new(format!("header {name}"), want, got))
 }
 
-fn judge_records(expected: &Expected, records: &[&AccessRecord]) -> Vec<Mismatch> {
+fn judge_records(expected: &Expected, records: &[AccessRecord]) -> Vec<Mismatch> {
     let about = "evidence";
     // A refused connection has no request id, so retries of it count as well.
     let one_is_due = matches!(expected.answer, ExpectedAnswer::Http { .. });
@@ -235,51 +251,23 @@ fn judge_record(expected: &Expected, record: &AccessRecord) -> Vec<Mismatch> {
     mismatches
 }
 
-/// Fails a row whose answer came so long after minting that it proves nothing.
-/// Ask again first: see [`is_late`].
-pub fn judge_lateness(case: &Case, since_minting: Duration, outcome: &mut Outcome) {
-    if let (true, Some(limit)) = (is_late(case, since_minting), case.answer_within) {
-        let got = format!("after {:.1} s", since_minting.as_secs_f64());
-        outcome.add(Mismatch::new(
-            "time of the answer",
-            format!("within {limit:#}"),
-            got,
-        ));
-    }
+/// An answer that came so long after minting that it proves nothing. Ask again
+/// first: see [`is_late`].
+pub fn judge_lateness(case: &Case, since_minting: Duration) -> Option<Mismatch> {
+    let limit = case
+        .answer_within
+        .filter(|_| is_late(case, since_minting))?;
+    Some(Mismatch::new(
+        "time of the answer",
+        format!("within {limit:#}"),
+        format!("after {:.1} s", since_minting.as_secs_f64()),
+    ))
 }
 
 /// Whether the answer came too late after minting to mean anything.
 pub fn is_late(case: &Case, since_minting: Duration) -> bool {
     case.answer_within
         .is_some_and(|limit| limit.unsigned_abs() < since_minting)
-}
-
-/// Fails every negative row that has no passing control beside it: a mesh that
-/// refuses everything must not look like one that works.
-pub fn require_controls<'a>(rows: impl IntoIterator<Item = (&'a Case, &'a mut Outcome)>) {
-    let mut rows: Vec<_> = rows.into_iter().collect();
-    let passed: HashMap<String, bool> = rows
-        .iter()
-        .map(|(case, outcome)| (case.name.clone(), outcome.is_passed()))
-        .collect();
-    for (case, outcome) in &mut rows {
-        let Some(control) = &case.control else {
-            continue;
-        };
-        if matches!(outcome, Outcome::Skipped { .. }) || passed.get(control) == Some(&true) {
-            continue;
-        }
-        let got = if passed.contains_key(control) {
-            "it did not pass"
-        } else {
-            "it was not asked"
-        };
-        outcome.add(Mismatch::new(
-            "control",
-            format!("`{control}` passes beside it"),
-            got,
-        ));
-    }
 }
 
 #[cfg(test)]

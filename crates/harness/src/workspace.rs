@@ -1,19 +1,13 @@
-//! Where things lie in the workspace that this harness is part of.
-
-pub mod manifest;
+//! Where things lie: nothing of it is known before the program runs.
 
 use std::path::{Path, PathBuf};
 
-/// A path below the workspace's root.
-///
-/// # Panics
-/// Never: the crate lies two folders below the root.
+/// A path in the checkout that the current folder is in; below the current
+/// folder itself, if that is in none.
 pub fn path(relative: impl AsRef<Path>) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("harness must lie in the workspace")
-        .join(relative)
+    let here = std::env::current_dir().unwrap_or_default();
+    let checkout = here.ancestors().find(|it| it.join("Cargo.lock").is_file());
+    checkout.unwrap_or(&here).join(relative)
 }
 
 /// Cargo's build folder, where reports and scratch files go too.

@@ -12,17 +12,17 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
-use crate::kubernetes::{DEMO, KubernetesStage};
-use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
-use harness::case::Caller;
+use crate::kubernetes::KubernetesStage;
+use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot};
 use harness::stage::Stage as _;
+use harness::suite::Suite;
 
 /// Why an attack cannot be sent from a pod.
 pub fn cannot_attack(from: &Origin, request: &Sent) -> Option<String> {
     let Origin::Caller(caller) = from else {
         return Some("a pod has no other certificate than its sidecar's".to_owned());
     };
-    if *caller == Caller::Outsider {
+    if caller.principal.is_none() {
         return None;
     }
     let by_the_sidecar = "the pod's own sidecar";
@@ -41,16 +41,16 @@ pub fn cannot_attack(from: &Origin, request: &Sent) -> Option<String> {
 }
 
 /// Sends an attack from the caller's pod.
-pub async fn attack(stage: &KubernetesStage, shot: &Shot) -> Result<RawAnswer> {
-    let Origin::Caller(caller) = shot.from else {
+pub async fn attack(stage: &KubernetesStage<'_>, shot: &Shot) -> Result<RawAnswer> {
+    let Origin::Caller(caller) = &shot.from else {
         bail!("{} has no pod", shot.from);
     };
     let id = Uuid::new_v4().simple().to_string();
     let request = batch::Request {
         raw: Some(STANDARD.encode(&shot.bytes)),
-        ..batch::Request::get(&id, format!("http://{}", shot.to.host()))
+        ..batch::Request::get(&id, format!("http://{}", shot.to.host))
     };
-    let answers = stage.ask(caller, &[request]).await?;
+    let answers = stage.ask(&caller.name, &[request]).await?;
     let answer = answers.into_values().next().context("no answer")?;
     let (bytes, closed) = match answer.outcome {
         Outcome::Raw { raw, closed } => (STANDARD.decode(raw)?, closed),
@@ -66,21 +66,23 @@ pub async fn attack(stage: &KubernetesStage, shot: &Shot) -> Result<RawAnswer> {
 
 /// Reads the services' own logs from now on.
 pub async fn follow_apps(
+    suite: &Suite,
     cluster: &Cluster,
     listeners: &mut JoinSet<()>,
 ) -> Result<Arc<Mutex<Vec<AppLine>>>> {
     let heard = Arc::new(Mutex::new(Vec::new()));
-    for at in [Target::Backend, Target::Frontend] {
-        let name = at.to_string();
-        let pod = cluster.pod(DEMO, &name).await?;
-        let mut lines = Box::pin(cluster.follow_log(DEMO, &pod, &name).await?);
-        let heard = heard.clone();
+    for workload in &suite.workloads {
+        let namespace = &workload.namespace;
+        let pod = cluster.pod(namespace, &workload.name).await?;
+        let lines = cluster.follow_log(namespace, &pod, &workload.container);
+        let mut lines = Box::pin(lines.await?);
+        let (at, heard) = (workload.name.clone(), heard.clone());
         listeners.spawn(async move {
             while let Some(Ok(text)) = lines.next().await {
-                heard
-                    .lock()
-                    .expect("lock must be whole")
-                    .push(AppLine { at, text });
+                heard.lock().expect("lock must be whole").push(AppLine {
+                    at: at.clone(),
+                    text,
+                });
             }
         });
     }

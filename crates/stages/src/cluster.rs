@@ -24,6 +24,7 @@ use tokio::io::{
 };
 
 use harness::poll::{Poll, Step};
+use harness::suite::SecretObject;
 use harness::trouble::Trouble;
 
 const FIELD_MANAGER: &str = "mesh-oidc";
@@ -137,7 +138,7 @@ impl Cluster {
     /// are gone. Returns their names.
     pub async fn delete_our_namespaces(
         &self,
-        names: &[&str],
+        names: &[String],
         wait: Duration,
     ) -> Result<Vec<String>> {
         let api = Api::<Namespace>::all(self.client.clone());
@@ -149,7 +150,7 @@ impl Cluster {
                     ..DeleteParams::default()
                 };
                 api.delete(name, &params).await?;
-                deleted.push((*name).to_owned());
+                deleted.push(name.clone());
             }
         }
         for name in &deleted {
@@ -264,15 +265,15 @@ impl Cluster {
             .await?)
     }
 
-    /// Several Secrets of a namespace; `None` unless all of them are there.
-    pub async fn secrets(&self, namespace: &str, names: &[&str]) -> Result<Option<Vec<Secret>>> {
-        let found = names.iter().map(|name| self.secret(namespace, name));
+    /// The Secrets that a suite keeps; `None` unless all of them are there.
+    pub async fn secrets(&self, wanted: &[SecretObject]) -> Result<Option<Vec<Secret>>> {
+        let found = wanted.iter().map(|it| self.secret(&it.namespace, &it.name));
         let found = futures::future::try_join_all(found).await?;
         Ok(found.into_iter().collect())
     }
 
     /// Starts `token-client call --batch` in a pod and holds the line to it.
-    pub async fn open_caller(&self, namespace: &str, pod: &str) -> Result<Caller> {
+    pub async fn open_line(&self, namespace: &str, pod: &str) -> Result<Line> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
         let attach = AttachParams::default()
             .container("caller")
@@ -284,7 +285,7 @@ impl Cluster {
             .with_context(|| format!("cannot start a caller in {namespace}/{pod}"))?;
         let stdin = process.stdin().context("exec has no standard input")?;
         let stdout = process.stdout().context("exec has no standard output")?;
-        Ok(Caller {
+        Ok(Line {
             stdin: Box::new(stdin),
             answers: (Box::new(BufReader::new(stdout)) as Box<dyn AsyncBufRead + Send + Unpin>)
                 .lines(),
@@ -312,7 +313,7 @@ impl Cluster {
     /// Writes what helps to understand a failure into a folder, redacted:
     /// pods, events, the logs of every container and the configuration of every
     /// sidecar of these namespaces.
-    pub async fn dump(&self, namespaces: &[&str], folder: &Path) -> Result<()> {
+    pub async fn dump(&self, namespaces: &[String], folder: &Path) -> Result<()> {
         for namespace in namespaces {
             let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
             let list = pods.list(&ListParams::default()).await?;
@@ -422,15 +423,15 @@ impl Cluster {
     }
 }
 
-/// A `token-client call --batch` that runs inside the mesh.
-pub struct Caller {
+/// The line to a `token-client call --batch` that runs inside the mesh.
+pub struct Line {
     stdin: Box<dyn AsyncWrite + Send + Unpin>,
     answers: Lines<Box<dyn AsyncBufRead + Send + Unpin>>,
     /// Kept alive: the process ends with it.
     _process: Box<dyn Send>,
 }
 
-impl Caller {
+impl Line {
     /// Sends requests, many in flight, and returns their answers by request id.
     pub async fn ask(
         &mut self,

@@ -5,26 +5,20 @@ use anyhow::{Context, Result};
 
 use crate::tool::Tool;
 use crate::versions::versions;
+use harness::suite::{Program, Suite};
 use harness::trouble::Trouble;
 use harness::workspace;
-
-/// Our services; each is a crate with a Dockerfile and a binary of its name.
-pub const SERVICES: [&str; 3] = ["backend", "frontend", "token-client"];
-
-/// The image of one of our services.
-pub fn service_image(service: &str) -> String {
-    format!("mesh-oidc/{service}:dev")
-}
 
 /// Keycloak's image after its build step.
 pub fn keycloak_image() -> String {
     format!("mesh-oidc/keycloak:{}", versions().keycloak)
 }
 
-/// Compiles the services as static binaries and puts each into an image.
-pub async fn build_services() -> Result<()> {
+/// Compiles programs as static binaries and puts each into its image. Each is a
+/// package of this checkout, in a folder of its name with a Dockerfile.
+pub async fn build_services(programs: &[Program]) -> Result<()> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let packages = SERVICES.iter().flat_map(|service| ["--package", service]);
+    let packages = programs.iter().flat_map(|it| ["--package", &it.package]);
     // Static, because the images hold nothing else; the services resolve
     // names without libc.
     Tool::new("cargo")
@@ -36,27 +30,22 @@ pub async fn build_services() -> Result<()> {
         .run()
         .await?;
     let binaries = workspace::target_dir().join(&target).join("release");
-    for service in SERVICES {
+    for Program { image, package, .. } in programs {
         let context = tempfile::tempdir()?;
-        std::fs::copy(binaries.join(service), context.path().join(service))
-            .with_context(|| format!("cargo left no binary `{service}`"))?;
-        build(
-            &service_image(service),
-            &workspace::path(service),
-            context.path(),
-        )
-        .await?;
+        std::fs::copy(binaries.join(package), context.path().join(package))
+            .with_context(|| format!("cargo left no binary `{package}`"))?;
+        build(image, &workspace::path(package), context.path()).await?;
     }
     Ok(())
 }
 
 /// Builds Keycloak's image on top of upstream's.
-pub async fn build_keycloak() -> Result<()> {
+pub async fn build_keycloak(suite: &Suite) -> Result<()> {
     have_or_pull(&versions().images.keycloak).await?;
     let context = tempfile::tempdir()?;
     build(
         &keycloak_image(),
-        &workspace::path("manifests/keycloak"),
+        &suite.path(&suite.manifests.keycloak_image),
         context.path(),
     )
     .await
@@ -65,7 +54,7 @@ pub async fn build_keycloak() -> Result<()> {
 async fn build(image: &str, recipe: &std::path::Path, context: &std::path::Path) -> Result<()> {
     Tool::new("docker")
         .args(["build", "--quiet", "--tag", image, "--file"])
-        .args([recipe.join("Dockerfile").as_path(), context])
+        .args([recipe, context])
         .run()
         .await
         .with_context(|| format!("cannot build image {image}"))?;

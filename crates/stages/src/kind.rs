@@ -7,11 +7,13 @@ use anyhow::{Context, Result, bail};
 use crate::cluster::Cluster;
 use crate::images;
 use crate::kubernetes::{self, KubernetesStage};
+use crate::manifest::load_kustomization;
 use crate::tool::Tool;
 use crate::versions::versions;
 use harness::case::StageName;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
+use harness::suite::Suite;
 use harness::trouble::Trouble;
 use harness::workspace;
 
@@ -34,15 +36,23 @@ impl Kind {
     }
 
     /// Brings the mesh up in a new cluster, up to where the rules can be applied.
-    pub async fn up(&self, phases: &Phases, timeouts: &Timeouts) -> Result<KubernetesStage> {
+    pub async fn up<'a>(
+        &self,
+        suite: &'a Suite,
+        phases: &Phases,
+        timeouts: &'a Timeouts,
+    ) -> Result<KubernetesStage<'a>> {
         let ((), cluster) = tokio::try_join!(
-            phases.time("build service images", images::build_services()),
+            phases.time(
+                "build service images",
+                images::build_services(&suite.programs)
+            ),
             async {
                 for image in [&versions().images.pilot, &versions().images.proxy] {
                     images::have_or_pull(image).await?;
                 }
                 phases
-                    .time("build Keycloak's image", images::build_keycloak())
+                    .time("build Keycloak's image", images::build_keycloak(suite))
                     .await?;
                 phases.time("create the cluster", self.create()).await
             },
@@ -54,7 +64,7 @@ impl Kind {
                     self.load(&[images::keycloak_image()]),
                 )
                 .await?;
-            kubernetes::apply_keycloak(&cluster).await
+            kubernetes::apply_keycloak(suite, &cluster).await
         };
         let istio = async {
             let images = &versions().images;
@@ -62,34 +72,48 @@ impl Kind {
             phases
                 .time("load Istio's images", self.load(&upstream))
                 .await?;
-            phases.time("install Istio", self.install_istio()).await?;
+            phases
+                .time("install Istio", self.install_istio(suite))
+                .await?;
             // The cluster is our own: what holds for all of it is ours to say.
-            cluster.apply(&kubernetes::manifests("istio/mesh")?).await
+            match &suite.manifests.mesh_wide {
+                Some(folder) => {
+                    cluster
+                        .apply(&load_kustomization(&suite.path(folder))?)
+                        .await
+                }
+                None => Ok(()),
+            }
         };
         tokio::try_join!(keycloak, istio)?;
-        let services = images::SERVICES.map(images::service_image);
+        let images: Vec<_> = suite.programs.iter().map(|it| it.image.clone()).collect();
         phases
-            .time("load service images", self.load(&services))
+            .time("load service images", self.load(&images))
             .await?;
-        kubernetes::apply_apps(&cluster).await?;
+        kubernetes::apply_apps(suite, &cluster).await?;
         phases
             .time(
                 "wait for workloads",
-                kubernetes::wait_for_workloads(&cluster, timeouts),
+                kubernetes::wait_for_workloads(suite, &cluster, timeouts),
             )
             .await?;
-        KubernetesStage::open(StageName::Kind, cluster).await
+        KubernetesStage::open(StageName::Kind, suite, timeouts, cluster).await
     }
 
     /// The mesh in a cluster that stands.
-    pub async fn open(&self) -> Result<KubernetesStage> {
+    pub async fn open<'a>(
+        &self,
+        suite: &'a Suite,
+        timeouts: &'a Timeouts,
+    ) -> Result<KubernetesStage<'a>> {
         if !self.exists().await? {
             bail!(Trouble::new(
                 format!("there is no kind cluster `{}`", self.name),
                 "bring it up: mesh up",
             ));
         }
-        KubernetesStage::open(StageName::Kind, self.connect().await?).await
+        let cluster = self.connect().await?;
+        KubernetesStage::open(StageName::Kind, suite, timeouts, cluster).await
     }
 
     /// Removes the cluster, if it is there. Returns whether it was.
@@ -163,11 +187,12 @@ impl Kind {
         Ok(())
     }
 
-    async fn install_istio(&self) -> Result<()> {
-        let folder = workspace::path("manifests/istio");
-        let mut files = vec![folder.join("istio.yaml")];
-        if images::proxy_is_plain_envoy().await? {
-            files.push(folder.join("plain-envoy.yaml"));
+    async fn install_istio(&self, suite: &Suite) -> Result<()> {
+        let mut files = vec![suite.path(&suite.manifests.istio)];
+        if let Some(file) = &suite.manifests.plain_envoy
+            && images::proxy_is_plain_envoy().await?
+        {
+            files.push(suite.path(file));
         }
         Tool::new("istioctl")
             .args(["install", "--skip-confirmation", "--kubeconfig"])

@@ -6,7 +6,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
+use async_trait::async_trait;
+use envoy::sidecar::Sidecar;
 use futures::{StreamExt, future};
+use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
+use harness::case::StageName;
+use harness::evidence::Evidence;
+use harness::poll::Timeouts;
+use harness::rules::Rules;
+use harness::secrets::RealmSecrets;
+use harness::stage::Stage;
+use harness::suite::Suite;
+use harness::suite::manifest::{deployments, objects};
+use harness::trouble::Trouble;
 use kube::core::DynamicObject;
 use policy::Workload;
 use token_client::batch;
@@ -14,95 +26,63 @@ use tokio::task::JoinSet;
 
 use crate::attacker;
 use crate::cluster::{self, Cluster};
-use crate::manifest::load_kustomization;
-use crate::secrets::{self, KEYCLOAKS};
+use crate::manifest::{dynamic, load_kustomization};
+use crate::secrets;
 use crate::versions::versions;
-use envoy::sidecar::Sidecar;
-use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
-use harness::case::{Caller, Profile, StageName};
-use harness::evidence::Evidence;
-use harness::model::Model;
-use harness::poll::Timeouts;
-use harness::secrets::RealmSecrets;
-use harness::stage::Stage;
-use harness::trouble::Trouble;
-use harness::workspace;
 
-const KEYCLOAK: &str = "keycloak";
-pub(crate) const DEMO: &str = "demo";
-/// The namespaces that `up` makes and `down` removes.
-pub const OUR_NAMESPACES: [&str; 2] = [DEMO, KEYCLOAK];
-/// The workloads whose sidecar's access log is evidence.
-const OBSERVED: [&str; 2] = ["backend", "frontend"];
-/// The workloads that requests leave from.
-const CALLERS: [Caller; 4] = [
-    Caller::TokenClient,
-    Caller::Frontend,
-    Caller::Intruder,
-    Caller::Outsider,
-];
+/// istiod's own namespace, which a dump looks into besides.
+const ISTIO: &str = "istio-system";
 
-/// A caller's name in the cluster.
-fn caller_app(caller: Caller) -> String {
-    format!("caller-{caller}")
-}
-
-/// The objects of one folder of manifests.
-pub fn manifests(folder: &str) -> Result<Vec<DynamicObject>> {
-    Ok(load_kustomization(
-        &workspace::path("manifests").join(folder),
-    )?)
-}
-
-/// Fails where any manifest cannot be read, before a cluster is touched.
-pub fn check_manifests() -> Result<()> {
-    ["keycloak", "istio/mesh", "apps", "callers", "policy"]
-        .into_iter()
-        .try_for_each(|folder| manifests(folder).map(drop))
-}
-
-/// Hands Keycloak and the realm's secrets to the cluster. Secrets that are
+/// Hands Keycloak and the realms' secrets to the cluster. Secrets that are
 /// there already stay, so that a second `up` changes no key.
-pub async fn apply_keycloak(cluster: &Cluster) -> Result<()> {
-    for namespace in OUR_NAMESPACES {
-        cluster.check_namespace_is_ours(namespace).await?;
+pub async fn apply_keycloak(suite: &Suite, cluster: &Cluster) -> Result<()> {
+    for namespace in suite.namespaces()? {
+        cluster.check_namespace_is_ours(&namespace).await?;
     }
-    let (namespaces, rest): (Vec<_>, Vec<_>) = manifests(KEYCLOAK)?
-        .into_iter()
-        .chain(manifests("apps")?)
-        .partition(is_namespace);
+    let load = |folder| load_kustomization(&suite.path(folder));
+    let keycloak = load(&suite.manifests.keycloak)?;
+    let (mut namespaces, keycloak): (Vec<_>, Vec<_>) = keycloak.into_iter().partition(is_namespace);
+    for folder in [&suite.manifests.workloads, &suite.manifests.callers] {
+        namespaces.extend(load(folder)?.into_iter().filter(is_namespace));
+    }
     cluster.apply(&namespaces).await?;
-    let realm = match cluster.secrets(KEYCLOAK, &KEYCLOAKS).await? {
-        Some(there) => secrets::from_secrets(&there)?,
-        None => RealmSecrets::generate()?,
+    let realms = match cluster.secrets(&suite.secrets).await? {
+        Some(there) => secrets::from_secrets(suite, &there)?,
+        None => RealmSecrets::generate(suite)?,
     };
-    cluster.apply(&secrets::objects(&realm)?).await?;
-    let of_keycloak: Vec<_> = rest
-        .into_iter()
-        .filter(|object| object.metadata.namespace.as_deref() == Some(KEYCLOAK))
-        .collect();
-    cluster.apply(&of_keycloak).await
+    cluster.apply(&secrets::objects(suite, &realms)?).await?;
+    cluster.apply(&keycloak).await
 }
 
 /// Hands the services and the callers to the cluster. Istio's injection must
 /// be in place.
-pub async fn apply_apps(cluster: &Cluster) -> Result<()> {
-    cluster.apply(&manifests("apps")?).await?;
-    cluster.apply(&manifests("callers")?).await
+pub async fn apply_apps(suite: &Suite, cluster: &Cluster) -> Result<()> {
+    for folder in [&suite.manifests.workloads, &suite.manifests.callers] {
+        let objects = load_kustomization(&suite.path(folder))?;
+        cluster.apply(&objects).await?;
+    }
+    Ok(())
 }
 
 /// Waits until Keycloak, the services and the callers are there.
-pub async fn wait_for_workloads(cluster: &Cluster, timeouts: &Timeouts) -> Result<()> {
-    let callers = CALLERS.map(caller_app);
-    let names = OBSERVED
-        .into_iter()
-        .chain(callers.iter().map(String::as_str));
-    let of_demo = names.map(|name| cluster.rollout(DEMO, name, timeouts.apps_ready));
-    future::try_join(
-        cluster.rollout(KEYCLOAK, KEYCLOAK, timeouts.keycloak_ready),
-        future::try_join_all(of_demo),
-    )
-    .await?;
+pub async fn wait_for_workloads(
+    suite: &Suite,
+    cluster: &Cluster,
+    timeouts: &Timeouts,
+) -> Result<()> {
+    let keycloak = deployments(&objects(&suite.path(&suite.manifests.keycloak))?);
+    let keycloak = keycloak
+        .iter()
+        .map(|it| cluster.rollout(&it.namespace, &it.name, timeouts.keycloak_ready));
+    let workloads = suite.workloads.iter().map(|it| (&it.namespace, &it.name));
+    let callers = suite
+        .callers
+        .iter()
+        .map(|it| (&it.namespace, &it.deployment));
+    let others = workloads
+        .chain(callers)
+        .map(|(namespace, name)| cluster.rollout(namespace, name, timeouts.apps_ready));
+    future::try_join(future::try_join_all(keycloak), future::try_join_all(others)).await?;
     Ok(())
 }
 
@@ -114,25 +94,34 @@ fn is_namespace(object: &DynamicObject) -> bool {
 }
 
 /// A mesh in a cluster, with a line to each caller and an ear at each proxy.
-pub struct KubernetesStage {
+pub struct KubernetesStage<'a> {
     name: StageName,
+    suite: &'a Suite,
+    timeouts: &'a Timeouts,
     cluster: Cluster,
-    callers: BTreeMap<Caller, (tokio::sync::Mutex<cluster::Caller>, IpAddr)>,
+    callers: BTreeMap<String, (tokio::sync::Mutex<cluster::Line>, IpAddr)>,
     evidence: Arc<Mutex<Evidence>>,
     app_lines: Arc<Mutex<Vec<AppLine>>>,
     /// Ends with the stage.
     _listeners: JoinSet<()>,
 }
 
-impl KubernetesStage {
+impl<'a> KubernetesStage<'a> {
     /// Opens a line to each caller of a mesh that stands, and begins to read
     /// the access logs.
-    pub async fn open(name: StageName, cluster: Cluster) -> Result<Self> {
-        let open_callers = CALLERS.map(async |caller| {
-            let pod = cluster.pod(DEMO, &caller_app(caller)).await?;
-            let line = cluster.open_caller(DEMO, &pod).await?;
-            let address = cluster.pod_address(DEMO, &pod).await?;
-            anyhow::Ok((caller, (tokio::sync::Mutex::new(line), address)))
+    pub async fn open(
+        name: StageName,
+        suite: &'a Suite,
+        timeouts: &'a Timeouts,
+        cluster: Cluster,
+    ) -> Result<Self> {
+        let open_callers = suite.callers.iter().map(async |caller| {
+            let namespace = &caller.namespace;
+            let pod = cluster.pod(namespace, &caller.deployment).await?;
+            let line = cluster.open_line(namespace, &pod).await?;
+            let address = cluster.pod_address(namespace, &pod).await?;
+            let line = tokio::sync::Mutex::new(line);
+            anyhow::Ok((caller.name.clone(), (line, address)))
         });
         let callers = future::try_join_all(open_callers)
             .await?
@@ -140,9 +129,11 @@ impl KubernetesStage {
             .collect();
         let evidence = Arc::new(Mutex::new(Evidence::default()));
         let mut listeners = JoinSet::new();
-        for workload in OBSERVED {
-            let pod = cluster.pod(DEMO, workload).await?;
-            let mut lines = Box::pin(cluster.follow_log(DEMO, &pod, "istio-proxy").await?);
+        for workload in suite.workloads.iter().filter(|it| it.has_sidecar) {
+            let namespace = &workload.namespace;
+            let pod = cluster.pod(namespace, &workload.name).await?;
+            let lines = cluster.follow_log(namespace, &pod, "istio-proxy").await?;
+            let mut lines = Box::pin(lines);
             let evidence = evidence.clone();
             listeners.spawn(async move {
                 while let Some(Ok(line)) = lines.next().await {
@@ -153,9 +144,11 @@ impl KubernetesStage {
                 }
             });
         }
-        let app_lines = attacker::follow_apps(&cluster, &mut listeners).await?;
+        let app_lines = attacker::follow_apps(suite, &cluster, &mut listeners).await?;
         Ok(Self {
             name,
+            suite,
+            timeouts,
             cluster,
             callers,
             evidence,
@@ -168,9 +161,15 @@ impl KubernetesStage {
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
+
+    fn caller(&self, name: &str) -> Result<&(tokio::sync::Mutex<cluster::Line>, IpAddr)> {
+        let caller = self.callers.get(name);
+        caller.with_context(|| format!("no line to a caller `{name}`"))
+    }
 }
 
-impl Stage for KubernetesStage {
+#[async_trait(?Send)]
+impl Stage for KubernetesStage<'_> {
     fn name(&self) -> StageName {
         self.name
     }
@@ -187,9 +186,9 @@ impl Stage for KubernetesStage {
     }
 
     async fn secrets(&self) -> Result<RealmSecrets> {
-        let secret = self
+        let there = self
             .cluster
-            .secrets(KEYCLOAK, &KEYCLOAKS)
+            .secrets(&self.suite.secrets)
             .await?
             .with_context(|| {
                 Trouble::new(
@@ -197,31 +196,25 @@ impl Stage for KubernetesStage {
                     "bring it up: mesh down && mesh up",
                 )
             })?;
-        secrets::from_secrets(&secret)
+        secrets::from_secrets(self.suite, &there)
     }
 
-    async fn apply_policy(&self, profile: Profile) -> Result<()> {
-        let stock = manifests("policy/stock")?;
-        let all = manifests("policy")?;
-        match profile {
-            Profile::Full => self.cluster.apply(&all).await,
-            Profile::Stock => {
-                self.cluster.apply(&stock).await?;
-                let extras: Vec<_> = all.into_iter().filter(|o| !stock.contains(o)).collect();
-                self.cluster.delete(&extras).await
-            }
-        }
+    async fn apply(&self, rules: &Rules) -> Result<()> {
+        let objects = dynamic(rules.objects.iter().cloned())?;
+        let withdrawn = dynamic(rules.withdrawn.iter().cloned())?;
+        self.cluster.apply(&objects).await?;
+        self.cluster.delete(&withdrawn).await
     }
 
     async fn ask(
         &self,
-        caller: Caller,
+        caller: &str,
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>> {
-        let (line, _) = self.callers.get(&caller).context("no such caller")?;
+        let (line, _) = self.caller(caller)?;
         line.lock()
             .await
-            .ask(requests, Timeouts::default().batch)
+            .ask(requests, self.timeouts.batch)
             .await
             .with_context(|| format!("caller {caller}"))
     }
@@ -230,34 +223,30 @@ impl Stage for KubernetesStage {
         self.evidence.lock().expect("lock must be whole").clone()
     }
 
-    fn address_of(&self, caller: Caller) -> Result<IpAddr> {
-        let (_, address) = self.callers.get(&caller).context("no such caller")?;
+    fn address_of(&self, caller: &str) -> Result<IpAddr> {
+        let (_, address) = self.caller(caller)?;
         Ok(*address)
     }
 
     fn comparable(&self) -> Vec<String> {
-        let with_sidecar = CALLERS
-            .into_iter()
-            .filter(|caller| *caller != Caller::Outsider);
-        let callers = with_sidecar.map(caller_app);
-        OBSERVED
-            .map(str::to_owned)
-            .into_iter()
-            .chain(callers)
-            .collect()
+        let sidecars = self.suite.sidecars();
+        sidecars.into_iter().map(|sidecar| sidecar.title).collect()
     }
 
-    async fn difference(&self, workload: &str, model: &Model) -> Result<Option<String>> {
-        let pod = self.cluster.pod(DEMO, workload).await?;
-        let labels = self.cluster.pod_labels(DEMO, &pod).await?;
+    async fn difference(&self, workload: &str, rules: &Rules) -> Result<Option<String>> {
+        let mut sidecars = self.suite.sidecars().into_iter();
+        let found = sidecars.find(|sidecar| sidecar.title == workload);
+        let found = found.with_context(|| format!("no sidecar of {workload}"))?;
+        let pod = self.cluster.pod(found.namespace, found.deployment).await?;
+        let labels = self.cluster.pod_labels(found.namespace, &pod).await?;
         let workload = Workload {
-            namespace: DEMO.to_owned(),
+            namespace: found.namespace.to_owned(),
             labels,
         };
-        let config = self.cluster.proxy_config(DEMO, &pod).await?;
+        let config = self.cluster.proxy_config(found.namespace, &pod).await?;
         Sidecar::read(workload, &config)
             .with_context(|| format!("the sidecar of {pod}"))?
-            .difference(model)
+            .difference(rules)
     }
 
     fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String> {
@@ -269,7 +258,7 @@ impl Stage for KubernetesStage {
     }
 
     /// Nobody here can shake hands as no member does.
-    async fn refused_connections(&self, _: Target) -> Result<Option<u64>> {
+    async fn refused_connections(&self, _: &Target) -> Result<Option<u64>> {
         Ok(None)
     }
 
@@ -278,8 +267,8 @@ impl Stage for KubernetesStage {
     }
 
     async fn dump(&self, folder: &Path) -> Result<()> {
-        self.cluster
-            .dump(&[DEMO, KEYCLOAK, "istio-system"], folder)
-            .await
+        let mut namespaces = self.suite.namespaces()?;
+        namespaces.push(ISTIO.to_owned());
+        self.cluster.dump(&namespaces, folder).await
     }
 }

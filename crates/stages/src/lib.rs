@@ -9,7 +9,6 @@
 //! All three are asked in the same way ([`harness::stage::Stage`]). The rest is
 //! what it takes to bring them up.
 
-mod any;
 pub mod artifacts;
 mod attacker;
 pub mod cluster;
@@ -22,5 +21,3 @@ pub mod manifest;
 pub mod secrets;
 pub mod tool;
 pub mod versions;
-
-pub use any::AnyStage;

@@ -29,6 +29,7 @@ use crate::tool::Tool;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
 use harness::secrets::RealmSecrets;
+use harness::suite::{Program, Suite};
 use harness::trouble::{Trouble, explain_full_disk};
 use harness::workspace;
 use plan::Plan;
@@ -66,28 +67,40 @@ impl Local {
     }
 
     /// From nothing to a mesh without rules.
-    pub async fn up(&self, phases: &Phases, timeouts: &Timeouts) -> Result<LocalStage> {
-        let stage = self.start(phases, timeouts).await;
+    pub async fn up<'a>(
+        &self,
+        suite: &'a Suite,
+        phases: &Phases,
+        timeouts: &'a Timeouts,
+    ) -> Result<LocalStage<'a>> {
+        let stage = self.start(suite, phases, timeouts).await;
         stage.map_err(|error| explain_full_disk(error, &self.folder()))
     }
 
-    async fn start(&self, phases: &Phases, timeouts: &Timeouts) -> Result<LocalStage> {
+    async fn start<'a>(
+        &self,
+        suite: &'a Suite,
+        phases: &Phases,
+        timeouts: &'a Timeouts,
+    ) -> Result<LocalStage<'a>> {
         let folder = self.folder();
         fs::create_dir_all(folder.parent().expect("the path has a parent"))?;
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&folder)
             .with_context(|| folder.display().to_string())?;
-        let secrets = RealmSecrets::generate()?;
-        let plan = Plan::new(&secrets)?;
+        let secrets = RealmSecrets::generate(suite)?;
+        let plan = Plan::new(suite, &secrets)?;
         let laid_out = Mutex::new(plan.lay_out(&folder)?);
         let lock = || laid_out.lock().expect("lock must be whole");
         let keycloak = async {
-            let prepared = phases.time("have Keycloak", keycloak::prepare()).await?;
+            let prepared = phases
+                .time("have Keycloak", keycloak::prepare(suite))
+                .await?;
             let secrets = secrets
                 .clone()
                 .with_admin_password(prepared.admin_password()?);
-            state::save_secrets(&folder, &secrets)?;
+            state::save_secrets(suite, &folder, &secrets)?;
             plan.start_keycloak(&prepared, &mut lock())?;
             Ok(secrets)
         };
@@ -95,10 +108,10 @@ impl Local {
             let envoy = phases.time("have Envoy", artifacts::envoy()).await?;
             plan::start_sidecars(&envoy, &mut lock())
         };
-        let services = phases.time("compile the services", build_services());
+        let services = phases.time("compile the services", build_services(&suite.programs));
         let (secrets, (), ()) = tokio::try_join!(keycloak, sidecars, services)?;
         plan.start_apps(&mut lock())?;
-        let stage = LocalStage::new(lock().clone(), secrets);
+        let stage = LocalStage::new(suite, lock().clone(), secrets);
         phases
             .time(
                 "start Envoy and the services",
@@ -109,7 +122,7 @@ impl Local {
     }
 
     /// The mesh that an earlier command started.
-    pub fn open(&self) -> Result<LocalStage> {
+    pub fn open<'a>(&self, suite: &'a Suite) -> Result<LocalStage<'a>> {
         let folder = self.folder();
         if !State::is_in(&folder) {
             bail!(Trouble::new(
@@ -117,7 +130,11 @@ impl Local {
                 "bring it up: mesh up --stage local, or mesh demo",
             ));
         }
-        let stage = LocalStage::new(State::load(&folder)?, state::load_secrets(&folder)?);
+        let stage = LocalStage::new(
+            suite,
+            State::load(&folder)?,
+            state::load_secrets(suite, &folder)?,
+        );
         stage.check_alive()?;
         Ok(stage)
     }
@@ -137,12 +154,17 @@ impl Local {
     }
 }
 
-/// Compiles what the pods of `manifests/apps` run.
-async fn build_services() -> Result<()> {
+/// Compiles what the pods run. Outside a checkout the programs must be on PATH.
+async fn build_services(programs: &[Program]) -> Result<()> {
+    let checkout = workspace::path(".");
+    if !checkout.join("Cargo.lock").exists() {
+        return Ok(());
+    }
+    let serving = programs.iter().filter(|it| it.listens_by.is_some());
     Tool::new("cargo")
         .args(["build", "--release", "--quiet"])
-        .args(["--package", "backend", "--package", "frontend"])
-        .current_dir(workspace::path("."))
+        .args(serving.flat_map(|it| ["--package", &it.package]))
+        .current_dir(checkout)
         .stderr_shown()
         .run()
         .await?;

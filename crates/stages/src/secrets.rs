@@ -1,54 +1,43 @@
 //! A mesh's secrets as the Kubernetes Secrets that its pods read.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use harness::secrets::RealmSecrets;
+use harness::suite::Suite;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DynamicObject, ObjectMeta};
 use secrecy::{ExposeSecret, SecretString};
 
-/// The Secrets in namespace `keycloak` that fill the realm import, one for each
-/// kind of consumer, so that nobody needs to be shown more than their own.
-pub const KEYCLOAKS: [&str; 4] = [ADMIN, KEYS, CLIENTS, USERS];
-const ADMIN: &str = "keycloak-admin";
-const KEYS: &str = "realm-keys";
-const CLIENTS: &str = "realm-clients";
-const USERS: &str = "realm-users";
-const KEYCLOAK_NAMESPACE: &str = "keycloak";
-
-/// The Secret that a value of this name is kept in.
-fn home_of(name: &str) -> &'static str {
-    match name {
-        "KC_BOOTSTRAP_ADMIN_PASSWORD" => ADMIN,
-        key if key.ends_with("_PRIVATE_KEY") => KEYS,
-        client if client.ends_with("_CLIENT_SECRET") => CLIENTS,
-        _ => USERS,
+/// Reads the secrets back from the Secrets that the suite keeps them in.
+pub fn from_secrets(suite: &Suite, secrets: &[Secret]) -> Result<RealmSecrets> {
+    let mut values = Vec::new();
+    for wanted in &suite.secrets {
+        let is_it = |secret: &&Secret| {
+            secret.metadata.namespace.as_ref() == Some(&wanted.namespace)
+                && secret.metadata.name.as_ref() == Some(&wanted.name)
+        };
+        let data = secrets.iter().find(is_it).and_then(|it| it.data.as_ref());
+        for (key, name) in wanted.content() {
+            let value = data.and_then(|data| data.get(key));
+            let value = value.with_context(|| format!("no secret {name} in {}", wanted.name))?;
+            let value = String::from_utf8(value.0.clone())
+                .map_err(|_| anyhow::anyhow!("secret {name} is not text"))?;
+            values.push((name.to_owned(), SecretString::from(value)));
+        }
     }
+    Ok(values.into_iter().collect())
 }
 
-/// Reads the secrets back from the Secrets in the cluster.
-pub fn from_secrets<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Result<RealmSecrets> {
-    let data = secrets.into_iter().flat_map(|it| it.data.iter().flatten());
-    data.map(|(name, value)| {
-        let value = String::from_utf8(value.0.clone())
-            .map_err(|_| anyhow::anyhow!("secret {name} is not text"))?;
-        Ok((name.clone(), SecretString::from(value)))
-    })
-    .collect()
-}
-
-/// The Secrets to apply: those of [`KEYCLOAKS`], and the frontend's own.
-pub fn objects(secrets: &RealmSecrets) -> Result<Vec<DynamicObject>> {
-    let of_keycloak = KEYCLOAKS.into_iter().map(|home| {
-        let values = secrets.all().filter(|(name, _)| home_of(name) == home);
-        secret(KEYCLOAK_NAMESPACE, home, values)
+/// The Secrets to apply, as the suite has them.
+pub fn objects(suite: &Suite, secrets: &RealmSecrets) -> Result<Vec<DynamicObject>> {
+    let objects = suite.secrets.iter().map(|wanted| {
+        let values = wanted
+            .content()
+            .map(|(key, name)| Ok((key, secrets.get(name)?)))
+            .collect::<Result<Vec<_>>>()?;
+        secret(&wanted.namespace, &wanted.name, values)
     });
-    let of_frontend = secret(
-        "demo",
-        "frontend-client",
-        [("client-secret", secrets.get("FRONTEND_CLIENT_SECRET")?)],
-    );
-    of_keycloak.chain([of_frontend]).collect()
+    objects.collect()
 }
 
 fn secret<'a>(
@@ -82,24 +71,26 @@ fn secret<'a>(
 #[cfg(test)]
 mod tests {
     use harness::secrets::RealmSecrets;
+    use harness::suite::Suite;
+    use harness::workspace;
+    use k8s_openapi::api::core::v1::Secret;
     use secrecy::ExposeSecret;
 
-    use k8s_openapi::api::core::v1::Secret;
+    use super::{from_secrets, objects};
 
-    use super::{KEYCLOAKS, from_secrets, objects};
-
-    fn made() -> (RealmSecrets, Vec<Secret>) {
-        let made = RealmSecrets::generate().unwrap();
-        let objects = objects(&made).unwrap().into_iter();
+    fn made() -> (Suite, RealmSecrets, Vec<Secret>) {
+        let suite = Suite::load(&workspace::path("e2e")).unwrap();
+        let made = RealmSecrets::generate(&suite).unwrap();
+        let objects = objects(&suite, &made).unwrap().into_iter();
         let secrets = objects
             .map(|object| serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap());
         let secrets = secrets.collect();
-        (made, secrets)
+        (suite, made, secrets)
     }
 
     #[test]
     fn every_consumer_is_shown_its_own_secrets_only() {
-        let (_, secrets) = made();
+        let (_, _, secrets) = made();
         let names = |home: &str| -> Vec<_> {
             let named = |it: &&Secret| it.metadata.name.as_deref() == Some(home);
             let secret = secrets.iter().find(named).unwrap();
@@ -119,8 +110,8 @@ mod tests {
 
     #[test]
     fn secrets_survive_the_way_through_the_cluster() {
-        let (made, secrets) = made();
-        let read = from_secrets(&secrets[..KEYCLOAKS.len()]).unwrap();
+        let (suite, made, secrets) = made();
+        let read = from_secrets(&suite, &secrets).unwrap();
         for (name, value) in made.all() {
             assert_eq!(
                 read.get(name).unwrap().expose_secret(),
@@ -128,5 +119,6 @@ mod tests {
             );
         }
         assert_eq!(read.all().count(), made.all().count());
+        assert!(from_secrets(&suite, &secrets[1..]).is_err());
     }
 }

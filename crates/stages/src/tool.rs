@@ -10,7 +10,6 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::versions::versions;
-use harness::workspace;
 
 /// A call of a program that did not work out.
 #[derive(Debug, Error)]
@@ -48,8 +47,7 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// `program` from PATH, or from the folders where `mesh images` and the
-    /// like leave their tools.
+    /// `program` from PATH.
     pub fn new(program: &str) -> Self {
         let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
         command
@@ -176,12 +174,10 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Finds a program in PATH, then in the tool folder of the image builder.
+/// Finds a program in PATH.
 pub fn find(program: &str) -> Option<PathBuf> {
-    let tools = workspace::user_cache().map(|dir| dir.join("mesh-lab/bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
-        .chain(tools)
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
 }

@@ -3,23 +3,23 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use harness::case::Profile;
+use harness::poll::Timeouts;
+use harness::rules::Rules;
 use harness::stage::Stage;
-use harness::workspace;
+use harness::suite::{Profile, Suite};
 
 use crate::interruption::{Interrupted, interruptible};
 use crate::place::Place;
 use crate::watch;
 
 /// Runs the command.
-pub async fn run(place: &Place, profile: Profile, watch: bool) -> Result<ExitCode> {
+pub async fn run(suite: &Suite, place: &Place, profile: &Profile, watch: bool) -> Result<ExitCode> {
+    let timeouts = Timeouts::default();
     let done = interruptible(async {
-        let stage = place.open().await?;
-        stage.apply_policy(profile).await?;
-        eprintln!("rules of profile {profile} applied");
+        let stage = place.open(suite, &timeouts).await?;
+        apply(suite, &*stage, profile).await?;
         if watch {
-            let policy = workspace::path("manifests/policy");
-            watch::each_change(&policy, || apply(&stage, profile)).await?;
+            follow_edits(suite, &*stage, profile).await?;
         }
         Ok(())
     });
@@ -29,10 +29,21 @@ pub async fn run(place: &Place, profile: Profile, watch: bool) -> Result<ExitCod
     }
 }
 
-/// Puts edited rules in force. Broken ones change nothing, and it is said why.
-pub async fn apply(stage: &impl Stage, profile: Profile) {
-    match stage.apply_policy(profile).await {
-        Ok(()) => eprintln!("rules of profile {profile} applied"),
-        Err(error) => eprintln!("error: the rules in force stay as they are: {error:#}"),
-    }
+/// Puts the rules in force as they are in the files now.
+async fn apply(suite: &Suite, stage: &dyn Stage, profile: &Profile) -> Result<()> {
+    let rules = Rules::read(suite, profile)?.with_keys(suite, stage).await?;
+    stage.apply(&rules).await?;
+    eprintln!("rules of profile {} applied", profile.name);
+    Ok(())
+}
+
+/// Puts rules in force each time that they were edited. Broken ones change
+/// nothing, and it is said why.
+pub async fn follow_edits(suite: &Suite, stage: &dyn Stage, profile: &Profile) -> Result<()> {
+    watch::each_change(&suite.path(&profile.rules), async || {
+        if let Err(error) = apply(suite, stage, profile).await {
+            eprintln!("error: the rules in force stay as they are: {error:#}");
+        }
+    })
+    .await
 }

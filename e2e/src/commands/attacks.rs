@@ -8,21 +8,21 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
+use harness::asking::{Asker, write_reports};
 use harness::attack::{Selection, fire};
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
 use harness::report::{self, Row, Run, Tally};
-use harness::run::write_reports;
-use harness::token::grant::Grants;
-use harness::workspace;
 
-use crate::arguments::{Output, exit};
+use crate::arguments::{Output, SuiteFolder, exit};
 use crate::place::Place;
 
 /// Send hostile requests to a mesh that stands, and judge each by three
 /// witnesses: the answer, the proxy's log and the application's own
 #[derive(Debug, Args)]
 pub struct Attacks {
+    #[command(flatten)]
+    suite: SuiteFolder,
     #[command(flatten)]
     place: Place,
     /// Only attacks whose name or class contains this, or matches it as a glob;
@@ -32,7 +32,7 @@ pub struct Attacks {
     /// One attack of each group
     #[arg(long)]
     short: bool,
-    /// Another folder of attacks
+    /// Another folder of attacks [default: the suite's own]
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
     /// How to print the result on standard output
@@ -43,18 +43,16 @@ pub struct Attacks {
 impl Attacks {
     /// Exit code 0 if every attack came out as it must, 1 if one did not.
     pub async fn run(self) -> Result<ExitCode> {
-        let grants = Grants::load(&workspace::path("e2e/grants.yaml"))?;
+        let suite = self.suite.load()?;
         let selection = Selection {
             filters: self.filter.clone(),
             short: self.short,
-            corpus: self
-                .corpus
-                .clone()
-                .unwrap_or_else(|| workspace::path("e2e/attacks")),
+            corpus: self.corpus.clone(),
         };
-        let stage = self.place.open().await?;
         let (phases, timeouts) = (Phases::default(), Timeouts::default());
-        let run = Box::pin(fire(&stage, &grants, &selection, &phases, &timeouts)).await?;
+        let stage = self.place.open(&suite, &timeouts).await?;
+        let asker = Asker::new(&suite, &*stage, &timeouts).await?;
+        let run = Box::pin(fire(&asker, &selection, &phases)).await?;
         let folder = write_reports(&run)?;
         eprintln!("report:   {}", folder.display());
         self.show(&run)?;
@@ -84,6 +82,7 @@ fn classes(run: &Run) -> String {
             passed,
             failed,
             skipped,
+            ..
         } = Tally::of(rows.iter().copied());
         let counts = [rows.len(), passed, failed, skipped].map(|count| count.to_string());
         table.add_row([class.to_owned()].into_iter().chain(counts));

@@ -3,47 +3,49 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use harness::case::Profile;
+use harness::asking::Asker;
+use harness::poll::Timeouts;
 use harness::report::phases::Phases;
-use harness::workspace;
-use stages::AnyStage;
-use stages::local::LocalStage;
+use harness::stage::Stage;
+use harness::suite::{Profile, Suite};
 
-use super::apply::apply;
+use super::apply::follow_edits;
 use crate::arguments::{Ask, exit};
 use crate::interruption::{Interrupted, interruptible};
 use crate::place::{Place, clear_up};
-use crate::watch;
 
 /// Runs the command.
-pub async fn run(name: String, ask: &Ask) -> Result<ExitCode> {
-    let phases = Phases::default();
+pub async fn run(suite: &Suite, name: String, ask: &Ask) -> Result<ExitCode> {
+    let (phases, timeouts) = (Phases::default(), Timeouts::default());
     let place = Place::local(name);
     place.check().await?;
     let outcome = interruptible(async {
-        let (stage, _) = place.up(&phases).await?;
-        let run = ask.verify(&stage, Profile::Full, &phases).await?;
+        let up = place.up(suite, &phases, &timeouts).await?;
+        let asker = Asker::new(suite, &*up.stage, &timeouts).await?;
+        let run = ask.verify(&asker, &up.rules, &phases).await?;
         eprintln!("{:>7.1} s  all of it", phases.total().as_secs_f64());
-        Ok((stage, run))
-    })
-    .await;
-    let outcome = match outcome {
-        Ok((AnyStage::Local(stage), run)) => stand(&stage).await.map(|()| exit(&[run])),
-        Ok((AnyStage::Kubernetes(_), _)) => unreachable!("the place is local"),
+        Ok((up.stage, run))
+    });
+    let outcome = match Box::pin(outcome).await {
+        Ok((stage, run)) => {
+            let stood = stand(suite, &*stage).await;
+            stood.map(|()| exit(&[run]))
+        }
         Err(error) => Err(error),
     };
-    clear_up(&place, false).await;
+    clear_up(&place, suite, false).await;
     outcome
 }
 
 /// Follows edits of the rules until Ctrl-C, which is how a demo ends.
-async fn stand(stage: &LocalStage) -> Result<()> {
-    stage.introduce();
-    let policy = workspace::path("manifests/policy");
+async fn stand(suite: &Suite, stage: &dyn Stage) -> Result<()> {
+    let profile: &Profile = suite.usual_profile();
+    eprint!("\n{}", stage.introduction());
+    eprintln!("edits of the rules take effect at once; Ctrl-C ends it all");
     let stood = interruptible(async {
         tokio::select! {
-            watched = watch::each_change(&policy, || apply(stage, Profile::Full)) => watched,
-            died = stage.until_a_process_ends() => died,
+            watched = follow_edits(suite, stage, profile) => watched,
+            died = stage.until_it_breaks() => died,
         }
     });
     match stood.await {

@@ -1,32 +1,40 @@
-//! `mesh e2e`: up, the whole table under both profiles, down again.
+//! `mesh e2e`: up, the whole table under each profile, down again.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use harness::case::Profile;
+use harness::asking::Asker;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
-use harness::run;
+use harness::rules::Rules;
+use harness::suite::Suite;
 
 use crate::arguments::{Ask, exit};
 use crate::interruption::interruptible;
 use crate::place::{Place, clear_up};
 
 /// Runs the command.
-pub async fn run(place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
-    let phases = Phases::default();
+pub async fn run(suite: &Suite, place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
+    let (phases, timeouts) = (Phases::default(), Timeouts::default());
     place.check().await?;
     let outcome = interruptible(async {
-        let (stage, _) = place.up(&phases).await?;
-        let full = ask.verify(&stage, Profile::Full, &phases).await?;
-        run::put_in_force(&stage, Profile::Stock, &phases, &Timeouts::default()).await?;
-        let stock = ask.verify(&stage, Profile::Stock, &phases).await?;
-        if keep {
-            run::put_in_force(&stage, Profile::Full, &phases, &Timeouts::default()).await?;
+        let up = place.up(suite, &phases, &timeouts).await?;
+        let asker = Asker::new(suite, &*up.stage, &timeouts).await?;
+        let mut runs = vec![ask.verify(&asker, &up.rules, &phases).await?];
+        for profile in &suite.profiles[1..] {
+            let rules = Rules {
+                keys: up.rules.keys.clone(),
+                ..Rules::read(suite, profile)?
+            };
+            asker.put_in_force(&rules, &phases).await?;
+            runs.push(ask.verify(&asker, &rules, &phases).await?);
         }
-        Ok(exit(&[full, stock]))
-    })
-    .await;
-    clear_up(place, keep).await;
+        if keep && runs.len() > 1 {
+            asker.put_in_force(&up.rules, &phases).await?;
+        }
+        Ok(exit(&runs))
+    });
+    let outcome = Box::pin(outcome).await;
+    clear_up(place, suite, keep).await;
     outcome
 }

@@ -8,14 +8,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use policy::{Explanation, Peer, Question, Request, Style, Token, Verdict, Workload, explain};
+use policy::{
+    Explanation, Mesh, Peer, Question, Request, Style, Token, Verdict, Workload, explain,
+};
 
-use crate::arguments::one_of;
 use crate::place::Place;
-use crate::scene::{Scene, assignment, read};
-use harness::case::Caller;
-use harness::model::peer;
+use crate::scene::{Scene, assignment, read, workload};
 use harness::report::colours;
+use harness::suite::Suite;
 
 /// Why a token and a request get what they get, from manifests alone
 ///
@@ -51,27 +51,28 @@ pub struct Explain {
     /// HTTP method
     #[arg(long, default_value = "GET")]
     pub(super) method: String,
-    /// Path, with its query if it has one
-    #[arg(long, default_value = "/data")]
-    pub(super) path: String,
+    /// Path, with its query if it has one [default: the suite's usual one, or /]
+    #[arg(long)]
+    pub(super) path: Option<String>,
     /// Host header
     #[arg(long)]
     pub(super) host: Option<String>,
     /// A further header
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = assignment)]
     pub(super) headers: Vec<(String, String)>,
-    /// The workload whose sidecar decides: its label `app`
-    #[arg(long, default_value = "backend")]
-    pub(super) workload: String,
-    /// The workload's namespace
-    #[arg(long, default_value = "demo")]
-    pub(super) namespace: String,
-    /// The pod's port
-    #[arg(long, default_value_t = 8080)]
-    pub(super) port: u16,
-    /// The workload of the table that the request leaves from
-    #[arg(long, value_parser = one_of::<Caller>())]
-    pub(super) caller: Option<Caller>,
+    /// The workload whose sidecar decides: its label `app` [default: the one that
+    /// the suite asks]
+    #[arg(long)]
+    pub(super) workload: Option<String>,
+    /// The workload's namespace [default: that of the one that the suite asks]
+    #[arg(long)]
+    pub(super) namespace: Option<String>,
+    /// The pod's port [default: the workload's port named `http`]
+    #[arg(long)]
+    pub(super) port: Option<u16>,
+    /// The suite's caller that the request leaves from
+    #[arg(long, value_name = "NAME")]
+    pub(super) caller: Option<String>,
     /// The caller's mTLS principal, such as cluster.local/ns/demo/sa/frontend
     #[arg(long, conflicts_with_all = ["caller", "case"])]
     principal: Option<String>,
@@ -103,18 +104,22 @@ impl Explain {
 
     /// Explains from manifests alone.
     pub fn run(&self) -> Result<ExitCode> {
+        let suite = self.scene.suite()?;
+        let suite = suite.as_ref();
+        let mesh = self.scene.mesh(suite);
+        let (workload, port) = self.asked_workload(suite)?;
         let request = Request {
             host: self.host.clone(),
             headers: self.headers.clone(),
-            port: Some(self.port),
-            peer: self.peer(),
+            port,
+            peer: self.peer(suite, &mesh)?,
             source_ip: self.source_ip,
-            ..Request::new(&self.method, &self.path)
+            ..Request::new(&self.method, &self.asked_path(suite))
         };
         let explanation = explain(&Question {
-            mesh: &self.scene.mesh(),
-            manifests: &self.scene.manifests()?,
-            workload: &Workload::app(&self.namespace, &self.workload),
+            mesh: &mesh,
+            manifests: &self.scene.manifests(suite)?,
+            workload: &workload,
             keys: &self.scene.keys()?,
             request: &request,
             token: &self.token()?,
@@ -127,13 +132,27 @@ impl Explain {
         Ok(exit(&explanation))
     }
 
-    fn peer(&self) -> Peer {
-        match (&self.principal, self.caller) {
+    /// Whose sidecar decides, and the port of its pod.
+    pub(super) fn asked_workload(&self, suite: Option<&Suite>) -> Result<(Workload, Option<u16>)> {
+        let (workload, port) = workload(suite, self.namespace.as_ref(), self.workload.as_ref())?;
+        Ok((workload, self.port.or(port)))
+    }
+
+    pub(super) fn asked_path(&self, suite: Option<&Suite>) -> String {
+        let usual = suite.map_or("/", |suite| &suite.request.path);
+        self.path.clone().unwrap_or_else(|| usual.to_owned())
+    }
+
+    fn peer(&self, suite: Option<&Suite>, mesh: &Mesh) -> Result<Peer> {
+        Ok(match (&self.principal, &self.caller) {
             (Some(principal), _) => Peer::mtls(principal),
-            (None, Some(caller)) => peer(caller),
+            (None, Some(caller)) => {
+                let suite = suite.context("--caller names a suite's, and there is no suite")?;
+                suite.caller(caller)?.peer(mesh)
+            }
             (None, None) if self.plaintext => Peer::Plaintext,
             (None, None) => Peer::Unknown,
-        }
+        })
     }
 
     pub(super) fn token(&self) -> Result<Token> {

@@ -2,39 +2,41 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use policy::{Explanation, Token, Workload};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use token_client::batch;
 
-use super::explain::{Explain, ExplainOutput, exit, style};
-use harness::case::{Caller, StageName};
-use harness::model::prediction::{self, Pair};
-use harness::model::{Model, PORT, Sent, fetch_keys, workload_behind};
+use harness::asking::Asker;
+use harness::case::StageName;
 use harness::poll::Timeouts;
 use harness::redact::redact;
 use harness::report::table;
-use harness::run;
+use harness::rules::prediction::{self, Pair};
+use harness::rules::{Rules, Sent, fetch_keys};
 use harness::stage::Stage;
+use harness::suite::{Caller, Suite};
 use harness::verdict::excerpt;
 
+use super::explain::{Explain, ExplainOutput, exit, style};
+
 /// A request that can be both explained and sent.
-struct Asked {
+struct Sendable {
     caller: Caller,
     request: batch::Request,
     /// When its token was made.
     at: Timestamp,
     workload: Workload,
-    port: u16,
+    port: Option<u16>,
 }
 
 /// What came of the request, beside what was to come.
 #[derive(Serialize)]
 struct Replay {
     stage: StageName,
-    caller: Caller,
+    caller: String,
     request_id: String,
     pairs: Vec<Pair>,
     /// What the pairs that do not agree are about.
@@ -52,33 +54,43 @@ struct Output<'a> {
 impl Explain {
     /// Explains with the keys of a mesh that stands, and asks it as well if it
     /// is to be a replay.
-    pub async fn run_on(&self, stage: &impl Stage) -> Result<ExitCode> {
-        let manifests = self.scene.manifests()?;
-        let asked = self.asked(stage).await?;
-        let mut keys = fetch_keys(stage, &manifests).await?;
+    pub async fn run_on_stage(&self) -> Result<ExitCode> {
+        let timeouts = Timeouts::default();
+        let suite = self.scene.suite()?.context("there is no suite")?;
+        let suite = &suite;
+        let stage = self.place.open(suite, &timeouts).await?;
+        let stage: &dyn Stage = &*stage;
+        let asker = Asker::new(suite, stage, &timeouts).await?;
+        let manifests = self.scene.manifests(Some(suite))?;
+        let question = self.question(suite, &asker).await?;
+        let mut keys = fetch_keys(suite, stage, &manifests).await?;
         keys.extend(self.scene.keys()?);
-        let model = Model {
-            mesh: self.scene.mesh(),
+        let rules = Rules {
+            mesh: self.scene.mesh(Some(suite)),
             manifests,
             keys,
+            ..Rules::read(suite, suite.usual_profile())?
         };
         let seen = if self.replay {
-            let timeouts = Timeouts::default();
-            Some(run::ask_one(stage, asked.caller, &asked.request, &timeouts).await?)
+            Some(
+                asker
+                    .ask_one(&question.caller.name, &question.request)
+                    .await?,
+            )
         } else {
             None
         };
         let record = seen.as_ref().and_then(|(_, record)| record.as_ref());
         let sent = Sent {
-            caller: asked.caller,
-            source_ip: Some(stage.address_of(asked.caller)?),
-            request: &asked.request,
-            at: record.map_or(asked.at, |record| record.start_time),
+            caller: &question.caller,
+            source_ip: Some(stage.address_of(&question.caller.name)?),
+            request: &question.request,
+            at: record.map_or(question.at, |record| record.start_time),
         };
-        let explanation = model.explain_to(&asked.workload, asked.port, sent)?;
+        let explanation = rules.explain_to(&question.workload, question.port, sent)?;
         let replay = seen.as_ref().map(|(answer, _)| {
             let pairs = prediction::pairs(&explanation, answer, record);
-            Replay::new(stage.name(), &asked, pairs)
+            Replay::new(stage.name(), &question, pairs)
         });
         let differs = replay.as_ref().is_some_and(|it| !it.differs_in.is_empty());
         self.print(&Output {
@@ -92,17 +104,19 @@ impl Explain {
         })
     }
 
-    async fn asked(&self, stage: &impl Stage) -> Result<Asked> {
+    async fn question(&self, suite: &Suite, with: &Asker<'_>) -> Result<Sendable> {
         if let Some(name) = &self.case {
-            let (cases, grants) = run::load_cases()?;
-            let case = cases.find(name)?;
-            let prepared = run::prepare(stage, case, &grants).await?;
-            return Ok(Asked {
-                caller: case.caller,
+            let case = suite.cases.find(name)?;
+            let prepared = with.prepare(case).await?;
+            let asked = suite.serving(&case.request.host);
+            let asked =
+                asked.with_context(|| format!("no workload is behind `{}`", case.request.host))?;
+            return Ok(Sendable {
+                caller: suite.caller(&case.caller)?.clone(),
                 request: prepared.request,
                 at: prepared.minted_at,
-                workload: workload_behind(&case.request.host)?,
-                port: PORT,
+                workload: asked.workload(),
+                port: asked.port,
             });
         }
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -118,19 +132,28 @@ impl Explain {
                 bail!("what is to be sent? give --token-file FILE, --no-token or --case NAME");
             }
         }
-        let service = || format!("{}.{}.svc.cluster.local", self.workload, self.namespace);
+        let (workload, port) = self.asked_workload(Some(suite))?;
+        let service = || match &self.workload {
+            Some(name) => format!("{name}.{}.svc.cluster.local", workload.namespace),
+            None => suite.request.host.clone(),
+        };
         let host = self.host.clone().unwrap_or_else(service);
+        let path = self.asked_path(Some(suite));
         let request = batch::Request {
             method: self.method.clone(),
             headers,
-            ..batch::Request::get(id, format!("http://{host}{}", self.path))
+            ..batch::Request::get(id, format!("http://{host}{path}"))
         };
-        Ok(Asked {
-            caller: self.caller.unwrap_or_default(),
+        let caller = match &self.caller {
+            Some(name) => suite.caller(name)?,
+            None => suite.usual_caller(),
+        };
+        Ok(Sendable {
+            caller: caller.clone(),
             request,
             at: Timestamp::now(),
-            workload: Workload::app(&self.namespace, &self.workload),
-            port: self.port,
+            workload,
+            port,
         })
     }
 
@@ -148,14 +171,14 @@ impl Explain {
 }
 
 impl Replay {
-    fn new(stage: StageName, asked: &Asked, pairs: Vec<Pair>) -> Self {
+    fn new(stage: StageName, question: &Sendable, pairs: Vec<Pair>) -> Self {
         let differing = pairs.iter().filter(|pair| !pair.agrees());
         let differs_in = differing.map(|pair| pair.about).collect();
         let shown = |text: &String| excerpt(&redact(text));
         Self {
             stage,
-            caller: asked.caller,
-            request_id: asked.request.id.clone(),
+            caller: question.caller.name.clone(),
+            request_id: question.request.id.clone(),
             pairs: pairs
                 .into_iter()
                 .map(|pair| Pair {
@@ -208,12 +231,18 @@ mod tests {
     const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl";
 
     fn replay(status: &str) -> Replay {
-        let asked = Asked {
-            caller: Caller::Frontend,
+        let asked = Sendable {
+            caller: Caller {
+                name: "frontend".to_owned(),
+                namespace: "demo".to_owned(),
+                account: "frontend".to_owned(),
+                deployment: "caller-frontend".to_owned(),
+                has_sidecar: true,
+            },
             request: batch::Request::get("4f2c", "http://backend.demo/data"),
             at: Timestamp::UNIX_EPOCH,
             workload: Workload::app("demo", "backend"),
-            port: PORT,
+            port: Some(8080),
         };
         let pair = |about, predicted: Option<&str>, seen: &str| Pair {
             about,

@@ -1,27 +1,23 @@
 //! `mesh translate`: what istiod makes of manifests, from them alone.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use policy::{Workload, http_filters};
 
-use crate::scene::{Scene, assignment};
+use crate::scene::{Scene, assignment, workload};
 
 /// The Envoy HTTP filters that istiod would make, in chain order
 #[derive(Debug, Args)]
 pub struct Translate {
     #[command(flatten)]
     scene: Scene,
-    /// The workload's namespace
-    #[arg(long, default_value = "demo")]
-    namespace: String,
-    /// The workload's labels
-    #[arg(
-        long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = assignment,
-        default_value = "app=backend"
-    )]
+    /// The workload's namespace [default: that of the one that the suite asks]
+    #[arg(long)]
+    namespace: Option<String>,
+    /// The workload's labels [default: those of the one that the suite asks]
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = assignment)]
     labels: Vec<(String, String)>,
     /// How to print the filters
     #[arg(long, value_enum, default_value_t)]
@@ -40,13 +36,22 @@ enum TranslateOutput {
 impl Translate {
     /// Prints the filters.
     pub fn run(&self) -> Result<ExitCode> {
-        let workload = Workload {
-            namespace: self.namespace.clone(),
-            labels: self.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+        let suite = self.scene.suite()?;
+        let suite = suite.as_ref();
+        let workload = match (&self.namespace, &self.labels[..]) {
+            (_, []) => workload(suite, self.namespace.as_ref(), None)?.0,
+            (Some(namespace), labels) => Workload {
+                namespace: namespace.clone(),
+                labels: labels.iter().cloned().collect(),
+            },
+            (None, labels) => Workload {
+                labels: labels.iter().cloned().collect(),
+                ..workload(suite, None, None)?.0
+            },
         };
         let (mesh, manifests, keys) = (
-            self.scene.mesh(),
-            self.scene.manifests()?,
+            self.scene.mesh(suite),
+            self.scene.manifests(suite)?,
             self.scene.keys()?,
         );
         let translation = http_filters(&mesh, &manifests, &workload, None, &keys)?;

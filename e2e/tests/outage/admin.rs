@@ -1,8 +1,6 @@
 //! Keycloak's administrator, who works from inside the mesh.
 
 use anyhow::{Context, Result, ensure};
-use harness::case::Caller;
-use harness::run::issuer;
 use harness::secrets::RealmSecrets;
 use harness::stage::Stage;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,11 +10,11 @@ use token_client::batch::{Request, Response};
 
 use super::frontend::ask;
 
-const REALM: &str = "http://keycloak.keycloak.svc.cluster.local/admin/realms/myrealm";
+const KEYCLOAK: &str = "http://keycloak.keycloak.svc.cluster.local";
 
 /// A session of the administrator of `myrealm`.
 pub struct Admin<'a> {
-    stage: &'a KubernetesStage,
+    stage: &'a KubernetesStage<'a>,
     secrets: RealmSecrets,
 }
 
@@ -28,7 +26,7 @@ pub struct SigningKey {
 }
 
 impl<'a> Admin<'a> {
-    pub async fn new(stage: &'a KubernetesStage) -> Result<Self> {
+    pub async fn new(stage: &'a KubernetesStage<'a>) -> Result<Self> {
         let secrets = stage.secrets().await?;
         Ok(Self { stage, secrets })
     }
@@ -109,7 +107,7 @@ impl<'a> Admin<'a> {
             ("password", password.expose_secret()),
         ];
         let token = self.token("master", &form).await?;
-        let mut request = Request::get("admin", format!("{REALM}{path}"));
+        let mut request = Request::get("admin", format!("{KEYCLOAK}/admin/realms/myrealm{path}"));
         method.clone_into(&mut request.method);
         request.headers = vec![bearer(&token), header("content-type", "application/json")];
         request.body = body.map(Value::to_string);
@@ -117,7 +115,7 @@ impl<'a> Admin<'a> {
     }
 
     async fn token(&self, realm: &str, form: &[(&str, &str)]) -> Result<SecretString> {
-        let endpoint = format!("{}/protocol/openid-connect/token", issuer(realm));
+        let endpoint = format!("{KEYCLOAK}/realms/{realm}/protocol/openid-connect/token");
         let mut request = Request::get("token", endpoint);
         "POST".clone_into(&mut request.method);
         request.headers = vec![header("content-type", "application/x-www-form-urlencoded")];
@@ -130,7 +128,7 @@ impl<'a> Admin<'a> {
 
     async fn send(&self, request: Request) -> Result<Response> {
         let what = format!("{} {}", request.method, request.url);
-        let answer = ask(self.stage, Caller::TokenClient, request).await?;
+        let answer = ask(self.stage, "token-client", request).await?;
         let response = answer
             .response()
             .with_context(|| format!("{what}: {}", answer.error().unwrap_or_default()))?;

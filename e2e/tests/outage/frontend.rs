@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use harness::case::Caller;
 use harness::poll::{Poll, Step};
 use harness::stage::Stage;
 use serde_json::Value;
@@ -13,11 +12,15 @@ use token_client::batch::{Answer, Outcome, Request};
 pub const FRONTEND: &str = "http://frontend.demo.svc.cluster.local/";
 
 /// Asks the frontend until it answers with this status.
-pub async fn ask_until(stage: &KubernetesStage, status: u16, deadline: Duration) -> Result<Answer> {
+pub async fn ask_until(
+    stage: &KubernetesStage<'_>,
+    status: u16,
+    deadline: Duration,
+) -> Result<Answer> {
     Poll::new(format!("status {status} from the frontend"), deadline)
         .every(Duration::from_secs(1))
         .until(async || {
-            let answer = ask(stage, Caller::TokenClient, Request::get("one", FRONTEND)).await?;
+            let answer = ask(stage, "token-client", Request::get("one", FRONTEND)).await?;
             let there = answer
                 .response()
                 .is_some_and(|response| response.status == status);
@@ -30,15 +33,15 @@ pub async fn ask_until(stage: &KubernetesStage, status: u16, deadline: Duration)
         .await
 }
 
-pub async fn ask(stage: &KubernetesStage, caller: Caller, request: Request) -> Result<Answer> {
+pub async fn ask(stage: &KubernetesStage<'_>, caller: &str, request: Request) -> Result<Answer> {
     let answers = stage.ask(caller, &[request]).await?;
     answers.into_values().next().context("no answer")
 }
 
 /// One of the counters of the frontend's token cache.
-pub async fn counter(stage: &KubernetesStage, name: &str) -> Result<u64> {
+pub async fn counter(stage: &KubernetesStage<'_>, name: &str) -> Result<u64> {
     let metrics = format!("{FRONTEND}metrics");
-    let answer = ask(stage, Caller::TokenClient, Request::get("one", metrics)).await?;
+    let answer = ask(stage, "token-client", Request::get("one", metrics)).await?;
     let text = &answer.response().context("no metrics")?.body;
     let name = format!("token_client_{name}_total ");
     let value = text.lines().find_map(|line| line.strip_prefix(&name));
@@ -50,7 +53,7 @@ pub async fn counter(stage: &KubernetesStage, name: &str) -> Result<u64> {
 
 /// The token requests of the frontend that Keycloak answered with a token, by
 /// the frontend's own proxy.
-pub fn tokens_fetched(stage: &KubernetesStage) -> usize {
+pub fn tokens_fetched(stage: &KubernetesStage<'_>) -> usize {
     stage
         .evidence()
         .records()
@@ -67,7 +70,7 @@ pub fn tokens_fetched(stage: &KubernetesStage) -> usize {
 
 /// Waits until the frontend has fetched this many tokens in all.
 pub async fn fetched_in_all(
-    stage: &KubernetesStage,
+    stage: &KubernetesStage<'_>,
     tokens: usize,
     deadline: Duration,
 ) -> Result<()> {

@@ -6,7 +6,6 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::case::Caller;
 use harness::stage::Stage;
 use stages::kubernetes::KubernetesStage;
 use token_client::batch::{Connection, Request};
@@ -26,7 +25,7 @@ pub struct Load {
 
 /// Asks the frontend at a steady rate for as long as `scene` takes.
 pub async fn under_load<T>(
-    stage: &KubernetesStage,
+    stage: &KubernetesStage<'_>,
     scene: impl Future<Output = Result<T>>,
 ) -> Result<(T, Load)> {
     let over = Cell::new(false);
@@ -46,7 +45,7 @@ pub async fn under_load<T>(
     Ok((outcome, load))
 }
 
-async fn load(stage: &KubernetesStage, over: &Cell<bool>) -> Result<Load> {
+async fn load(stage: &KubernetesStage<'_>, over: &Cell<bool>) -> Result<Load> {
     let mut ticks = interval(Duration::from_secs(1) / TICKS_PER_SECOND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut answers = BTreeMap::new();
@@ -59,7 +58,7 @@ async fn load(stage: &KubernetesStage, over: &Cell<bool>) -> Result<Load> {
         .collect();
     while !over.get() {
         ticks.tick().await;
-        for answer in stage.ask(Caller::TokenClient, &requests).await?.values() {
+        for answer in stage.ask("token-client", &requests).await?.values() {
             *answers.entry(in_words(answer)).or_default() += 1;
         }
     }

@@ -29,13 +29,16 @@ fn http_filters_of(dump: &mut Value) -> &mut Vec<Value> {
 }
 
 fn difference(dump: &Value, policy: &str) -> Option<String> {
-    let model = Model {
+    let rules = Rules {
+        profile: "recorded".to_owned(),
         mesh: Mesh::default(),
         manifests: Manifests::parse("policy.yaml", policy).unwrap(),
         keys: KeySets::new(),
+        objects: Vec::new(),
+        withdrawn: Vec::new(),
     };
     let sidecar = Sidecar::read(workload(), &dump.to_string()).unwrap();
-    sidecar.difference(&model).unwrap()
+    sidecar.difference(&rules).unwrap()
 }
 
 #[test]

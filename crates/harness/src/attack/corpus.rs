@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
-use super::{Attack, Expect, Spec, template};
-use crate::case::{matches, read_yaml};
-use crate::token::grant::Grants;
+use super::{Attack, Expect, Identity, Origin, Sender, Spec, Target, template};
+use crate::case::matches;
+use crate::suite::yaml::{LoadError, read_yaml};
+use crate::suite::{Suite, Unknown};
 
 /// Names that are filled in when an attack is sent, and so no variables.
 const RESERVED: [&str; 7] = [
@@ -45,7 +46,7 @@ pub enum CorpusError {
     },
     /// A file is no YAML, or not in this form.
     #[error(transparent)]
-    Yaml(#[from] crate::case::LoadError),
+    Yaml(#[from] LoadError),
     /// What is wrong with the attacks, all of it, one a line.
     #[error("{0}")]
     Invalid(String),
@@ -72,13 +73,17 @@ struct AttacksYaml {
 impl Corpus {
     /// Reads every `*.yaml` of a folder, in the order of their names, expands it
     /// and checks it as a whole. All problems are reported, not the first.
-    pub fn load(dir: &Path, grants: &Grants) -> Result<Self, CorpusError> {
+    pub fn load(dir: &Path, suite: &Suite) -> Result<Self, CorpusError> {
         let mut problems = Problems::default();
         let mut attacks = Vec::new();
         for path in yaml_files(dir)? {
-            let found = read_class(&path, &mut problems)?;
-            for (line, attack) in &found {
-                for text in attack.problems(grants) {
+            let mut found = read_class(&path, &mut problems)?;
+            for (line, attack) in &mut found {
+                if let Err(unknown) = attack.spec.resolve(suite) {
+                    problems.add(&path, *line, format!("`{}`: {unknown}", attack.name));
+                    continue;
+                }
+                for text in attack.problems(suite) {
                     problems.add(&path, *line, format!("`{}`: {text}", attack.name));
                 }
             }
@@ -153,8 +158,21 @@ impl Attack {
         self.class == CONTROLS
     }
 
+    /// The grants that it needs tokens of.
+    pub fn grants(&self) -> Vec<&str> {
+        let mut grants = self.spec.token.grant();
+        grants.extend(self.spec.other_token.grant());
+        if let Expect::ByDesign(design) = &self.spec.expect {
+            grants.extend(design.app.iter().filter_map(|sees| match &sees.identity {
+                Identity::Granted(grant) => Some(grant.as_str()),
+                _ => None,
+            }));
+        }
+        grants
+    }
+
     /// What is wrong with it, seen by itself.
-    fn problems(&self, grants: &Grants) -> Vec<String> {
+    fn problems(&self, suite: &Suite) -> Vec<String> {
         let mut problems = Vec::new();
         let Spec {
             token,
@@ -163,12 +181,12 @@ impl Attack {
             expect,
             ..
         } = &self.spec;
-        for grant in token.grant().into_iter().chain(other_token.grant()) {
-            if !grants.grants.contains_key(grant) {
-                problems.push(format!("there is no grant `{grant}` in grants.yaml"));
+        for grant in self.grants() {
+            if !suite.grants.contains_key(grant) {
+                problems.push(format!("the suite has no grant `{grant}`"));
             }
         }
-        let sent = request.template(self.spec.to, !token.is_none());
+        let sent = request.template(&self.spec.to, !token.is_none());
         for (token, place) in [(token, "{token}"), (other_token, "{other_token}")] {
             if sent.contains(place) == token.is_none() {
                 problems.push(format!(
@@ -193,6 +211,29 @@ impl Attack {
             _ => {}
         }
         problems
+    }
+}
+
+impl Spec {
+    /// Fills in what the suite knows of sender and target.
+    pub(super) fn resolve(&mut self, suite: &Suite) -> Result<(), Unknown> {
+        let usual = suite.attacks.as_ref();
+        if self.to.name.is_empty() {
+            self.to.name = usual.map(|usual| usual.to.clone()).unwrap_or_default();
+        }
+        self.to = Target::find(suite, &self.to.name)?;
+        if let Origin::Caller(sender) = &mut self.from {
+            if sender.name.is_empty() {
+                sender.name = usual.map(|usual| usual.from.clone()).unwrap_or_default();
+            }
+            *sender = Sender::find(suite, &sender.name)?;
+        }
+        if let Expect::ByDesign(design) = &self.expect {
+            for name in design.app.iter().filter_map(|sees| sees.at.as_ref()) {
+                suite.workload(name)?;
+            }
+        }
+        Ok(())
     }
 }
 

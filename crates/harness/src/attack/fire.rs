@@ -14,18 +14,16 @@ use super::token::Smith;
 use super::wire::Filling;
 use super::{
     Answers, AppRecord, Attack, Corpus, Expect, Facts, HostileToken, Origin, RawAnswer, Shot,
-    Target, judge, read_answers,
+    judge, read_answers,
 };
-use crate::case::{Caller, Profile};
+use crate::asking::Asker;
 use crate::evidence::{AccessRecord, Evidence};
-use crate::poll::{Poll, Step, TimedOut, Timeouts};
+use crate::poll::{Poll, Step, TimedOut};
 use crate::redact::redact;
 use crate::report::phases::Phases;
-use crate::report::{Phase, Row, Run};
-use crate::run::obtain_grants;
+use crate::report::{Phase, Row, RowOf, Run};
 use crate::stage::Stage;
-use crate::token::grant::Grants;
-use crate::token::{Keyring, Mint, Object, Provenance, Recipe};
+use crate::token::{Object, Provenance, Recipe};
 use crate::verdict::{Mismatch, Outcome, excerpt};
 
 /// Attacks under way at once.
@@ -40,58 +38,56 @@ pub struct Selection {
     pub filters: Vec<String>,
     /// One of each group only.
     pub short: bool,
-    /// The folder of the corpus.
-    pub corpus: PathBuf,
+    /// Another folder than the suite's own.
+    pub corpus: Option<PathBuf>,
 }
 
-/// Sends the selected attacks to a mesh that stands under profile `full`, and
-/// says what became of each.
-pub async fn fire(
-    stage: &impl Stage,
-    grants: &Grants,
-    selection: &Selection,
-    phases: &Phases,
-    timeouts: &Timeouts,
-) -> Result<Run> {
+/// A suite that says nothing of attacks.
+#[derive(Debug, thiserror::Error)]
+#[error("the suite has no `attacks`; a folder of them, who sends them and to whom belong there")]
+pub struct NoAttacks;
+
+/// Sends the selected attacks to a mesh that stands under the suite's usual
+/// profile, and says what became of each.
+pub async fn fire(asker: &Asker<'_>, selection: &Selection, phases: &Phases) -> Result<Run> {
     let started = Timestamp::now();
-    let corpus = Corpus::load(&selection.corpus, grants)?;
+    let (suite, stage) = (asker.suite, asker.stage);
+    let usual = suite.attacks.as_ref().ok_or(NoAttacks)?;
+    let own = suite.path(&usual.folder);
+    let corpus = Corpus::load(selection.corpus.as_ref().unwrap_or(&own), suite)?;
     let attacks = corpus.select(&selection.filters, selection.short)?;
-    let secrets = stage.secrets().await?;
-    let keyring = Keyring::new(secrets.get("MYREALM_PRIVATE_KEY")?)?;
-    // The controls at the end need the first two, whoever attacks.
-    let mut needed = BTreeSet::from(["user", "frontend"]);
-    for attack in &attacks {
-        needed.extend(attack.spec.token.grant());
-        needed.extend(attack.spec.other_token.grant());
-    }
-    let granted = obtain_grants(stage, &needed, grants, &secrets).await?;
-    let mint = Mint {
-        granted: &granted,
-        keyring: &keyring,
-    };
-    let smith = Smith::new(mint)?;
+    let needed: BTreeSet<_> = attacks.iter().flat_map(|attack| attack.grants()).collect();
+    let granted = asker.obtain_grants(&needed).await?;
+    let smith = Smith::new(asker.mint(&granted))?;
     let (sent, complete) = phases
         .time("attack", async {
             let sent = send_all(stage, &smith, &attacks).await?;
-            let complete = close_the_books(stage, &smith, &sent, timeouts).await?;
+            let complete = close_the_books(asker, &smith, &attacks, &sent).await?;
             Ok((sent, complete))
         })
         .await?;
-    let books = Books::of(stage, &sent, complete);
-    let (_, frontend_claims) = smith.make(
-        &HostileToken::Recipe(Recipe::Granted("frontend".to_owned())),
-        started,
-    )?;
+    let claims_of = |grant: &&str| -> Result<(String, Object)> {
+        let token = HostileToken::Recipe(Recipe::Granted((*grant).to_owned()));
+        Ok(((*grant).to_owned(), smith.make(&token, started)?.1))
+    };
+    let books = Books {
+        sent: &sent,
+        granted_claims: needed.iter().map(claims_of).collect::<Result<_>>()?,
+        evidence: stage.evidence(),
+        seen: seen(stage),
+        complete,
+        of: asker.rows_of(&suite.usual_profile().name),
+    };
     let mut rows: Vec<Row> = attacks
         .iter()
         .map(
             |attack| match sent.iter().find(|sent| sent.attack.name == attack.name) {
-                Some(sent) => books.row(stage, sent, &frontend_claims),
-                None => skipped_row(stage, attack),
+                Some(sent) => books.row(sent),
+                None => books.skipped(stage, attack),
             },
         )
         .collect();
-    rows.push(books.accounts(stage));
+    rows.push(books.accounts());
     Ok(Run {
         id: format!(
             "{}-{}-attacks",
@@ -100,7 +96,8 @@ pub async fn fire(
         ),
         started,
         stage: stage.name(),
-        profile: Profile::Full,
+        profile: suite.usual_profile().name.clone(),
+        usual_caller: usual.from.clone(),
         versions: stage.versions(),
         phases: phases
             .done()
@@ -112,6 +109,11 @@ pub async fn fire(
             .collect(),
         rows,
     })
+}
+
+fn seen(stage: &dyn Stage) -> Vec<AppRecord> {
+    let lines = stage.app_lines();
+    lines.iter().filter_map(AppRecord::parse).collect()
 }
 
 /// An attack that was sent.
@@ -128,7 +130,7 @@ struct SentAttack<'a> {
 }
 
 async fn send_all<'a>(
-    stage: &impl Stage,
+    stage: &dyn Stage,
     smith: &Smith<'_>,
     attacks: &[&'a Attack],
 ) -> Result<Vec<SentAttack<'a>>> {
@@ -144,7 +146,7 @@ async fn send_all<'a>(
         .try_collect()
         .await?;
     for attack in counted {
-        let before = stage.refused_connections(attack.spec.to).await?;
+        let before = stage.refused_connections(&attack.spec.to).await?;
         let mut shot = send(stage, smith, attack).await?;
         shot.refused_connections = match before {
             Some(before) => Some(refused_since(stage, attack, before).await?),
@@ -157,11 +159,11 @@ async fn send_all<'a>(
 
 /// How many connections the proxy has refused since its count was `before`: it may
 /// count a moment after it hung up.
-async fn refused_since(stage: &impl Stage, attack: &Attack, before: u64) -> Result<u64> {
+async fn refused_since(stage: &dyn Stage, attack: &Attack, before: u64) -> Result<u64> {
     let waited = Poll::new("the proxy's count", Duration::from_secs(1))
         .every(Duration::from_millis(20))
         .until(async || {
-            let now = stage.refused_connections(attack.spec.to).await?;
+            let now = stage.refused_connections(&attack.spec.to).await?;
             Ok(match now.and_then(|now| now.checked_sub(before)) {
                 Some(more @ 1..) => Step::Done(more),
                 _ => Step::NotYet(format!("{before}, as before")),
@@ -174,14 +176,14 @@ async fn refused_since(stage: &impl Stage, attack: &Attack, before: u64) -> Resu
     }
 }
 
-fn reason_to_skip(stage: &impl Stage, attack: &Attack) -> Option<String> {
+fn reason_to_skip(stage: &dyn Stage, attack: &Attack) -> Option<String> {
     let spec = &attack.spec;
     let told = spec.skip.get(&stage.name()).cloned();
     told.or_else(|| stage.cannot_attack(&spec.from, &spec.request))
 }
 
 async fn send<'a>(
-    stage: &impl Stage,
+    stage: &dyn Stage,
     smith: &Smith<'_>,
     attack: &'a Attack,
 ) -> Result<SentAttack<'a>> {
@@ -195,12 +197,14 @@ async fn send<'a>(
         id: &id,
         token: &token,
         other_token: &other_token,
-        host: &spec.to.host(),
+        host: &spec.to.host,
     };
-    let bytes = spec.request.bytes(spec.to, !spec.token.is_none(), &filling);
+    let bytes = spec
+        .request
+        .bytes(&spec.to, !spec.token.is_none(), &filling);
     let shot = Shot {
         from: spec.from.clone(),
-        to: spec.to,
+        to: spec.to.clone(),
         alpn: spec.request.alpn.clone(),
         server_name: spec.request.server_name.clone(),
         bytes: bytes
@@ -221,7 +225,7 @@ async fn send<'a>(
 }
 
 fn address(
-    stage: &impl Stage,
+    stage: &dyn Stage,
     from: &Origin,
     raw: &RawAnswer,
 ) -> Result<Option<(IpAddr, Option<u16>)>> {
@@ -229,93 +233,73 @@ fn address(
         return Ok(Some((local.ip(), Some(local.port()))));
     }
     match from {
-        Origin::Caller(caller) => Ok(Some((stage.address_of(*caller)?, None))),
+        Origin::Caller(caller) => Ok(Some((stage.address_of(&caller.name)?, None))),
         _ => Ok(None),
     }
 }
 
-/// Lets one good request through to each application, and waits until the logs
-/// tell it: what they have not told by then did not reach them. Returns whether
-/// they came to that.
+/// Sends one good request to each application once more, and waits until the logs
+/// tell it: what they have not told by then did not reach them.
 async fn close_the_books(
-    stage: &impl Stage,
+    asker: &Asker<'_>,
     smith: &Smith<'_>,
+    attacks: &[&Attack],
     sent: &[SentAttack<'_>],
-    timeouts: &Timeouts,
 ) -> Result<Complete> {
-    let mut ids = Vec::new();
-    for (from, to, path, grant) in [
-        (Caller::TokenClient, Target::Backend, "/data", "user"),
-        (Caller::TokenClient, Target::Frontend, "/", "user"),
-    ] {
-        let (token, _) = smith.make(
-            &HostileToken::Recipe(Recipe::Granted(grant.to_owned())),
-            Timestamp::now(),
-        )?;
-        let id = Uuid::new_v4().simple().to_string();
-        let token = String::from_utf8(token)?;
-        let request = token_client::batch::Request {
-            headers: vec![
-                ("x-request-id".to_owned(), id.clone()),
-                ("authorization".to_owned(), format!("Bearer {token}")),
-            ],
-            ..token_client::batch::Request::get(&id, format!("http://{}{path}", to.host()))
-        };
-        stage.ask(from, &[request]).await?;
-        ids.push((to, id));
+    let stage = asker.stage;
+    let mut last = BTreeMap::<&str, String>::new();
+    for control in attacks.iter().filter(|attack| attack.is_control()) {
+        let at = control.spec.to.name.as_str();
+        if !last.contains_key(at) && reason_to_skip(stage, control).is_none() {
+            last.insert(at, send(stage, smith, control).await?.id);
+        }
     }
-    let waited = Poll::new("logs of proxies and applications", timeouts.access_log)
-        .every(Duration::from_millis(50))
-        .until(async || {
-            let lines = stage.app_lines();
-            let told = |(at, id): &&(Target, String)| {
-                lines
-                    .iter()
-                    .any(|line| line.at == *at && line.text.contains(id.as_str()))
-            };
-            let missing: Vec<_> = ids.iter().filter(|id| !told(id)).collect();
-            if let Some((at, _)) = missing.first() {
-                return Ok(Step::NotYet(format!(
-                    "the last good request is not in the log of {at}"
-                )));
-            }
-            let evidence = stage.evidence();
-            let silent = sent.iter().filter(|sent| !sent.attack.spec.is_counted());
-            let silent = silent
-                .filter(|sent| sent.records(&evidence).is_empty())
-                .count();
-            Ok(match silent {
-                0 => Step::Done(()),
-                n => Step::NotYet(format!("{n} attacks are in no proxy's log")),
-            })
+    let told = |(at, id): (&&str, &String)| {
+        let mut lines = stage.app_lines().into_iter();
+        lines.any(|line| line.at == **at && line.text.contains(id.as_str()))
+    };
+    let waited = Poll::new(
+        "logs of proxies and applications",
+        asker.timeouts.access_log,
+    )
+    .every(Duration::from_millis(50))
+    .until(async || {
+        if let Some((at, _)) = last.iter().find(|one| !told(*one)) {
+            return Ok(Step::NotYet(format!(
+                "the last good request is not in the log of {at}"
+            )));
+        }
+        let evidence = stage.evidence();
+        let silent = sent
+            .iter()
+            .filter(|sent| !sent.attack.spec.is_counted() && sent.records(&evidence).is_empty());
+        Ok(match silent.count() {
+            0 => Step::Done(()),
+            n => Step::NotYet(format!("{n} attacks are in no proxy's log")),
         })
-        .await;
+    })
+    .await;
     match waited {
         Ok(()) => {}
         Err(error) if error.is::<TimedOut>() => eprintln!("warning: {error:#}"),
         Err(error) => return Err(error),
     }
-    let lines = stage.app_lines();
+    let targets = attacks.iter().map(|attack| attack.spec.to.name.as_str());
     Ok(Complete {
-        apps: ids
-            .iter()
-            .map(|(at, id)| {
-                (
-                    *at,
-                    lines
-                        .iter()
-                        .any(|line| line.at == *at && line.text.contains(id.as_str())),
-                )
+        apps: targets
+            .map(|at| {
+                let id = last.get_key_value(at);
+                (at.to_owned(), id.is_some_and(told))
             })
             .collect(),
-        ids: ids.into_iter().map(|(_, id)| id).collect(),
+        ids: last.into_values().collect(),
     })
 }
 
 /// How far the applications' logs are to be believed.
 struct Complete {
-    /// Whether an application's log was read to its end.
-    apps: BTreeMap<Target, bool>,
+    /// Whether the log of an application that is attacked was read to its end.
+    apps: BTreeMap<String, bool>,
     /// The ids of the good requests.
     ids: Vec<String>,
 }
@@ -358,26 +342,15 @@ fn has_id(record: &AccessRecord) -> bool {
 /// All that the witnesses have said.
 struct Books<'s, 'a> {
     sent: &'s [SentAttack<'a>],
+    granted_claims: BTreeMap<String, Object>,
     evidence: Evidence,
     seen: Vec<AppRecord>,
     complete: Complete,
+    of: RowOf<'s>,
 }
 
-impl<'s, 'a> Books<'s, 'a> {
-    fn of(stage: &impl Stage, sent: &'s [SentAttack<'a>], complete: Complete) -> Self {
-        Self {
-            sent,
-            evidence: stage.evidence(),
-            seen: stage
-                .app_lines()
-                .iter()
-                .filter_map(AppRecord::parse)
-                .collect(),
-            complete,
-        }
-    }
-
-    fn row(&self, stage: &impl Stage, sent: &SentAttack<'_>, frontend_claims: &Object) -> Row {
+impl Books<'_, '_> {
+    fn row(&self, sent: &SentAttack<'_>) -> Row {
         let records = sent.records(&self.evidence);
         let seen: Vec<_> = self
             .seen
@@ -385,12 +358,11 @@ impl<'s, 'a> Books<'s, 'a> {
             .filter(|seen| seen.request_id.contains(&sent.id))
             .cloned()
             .collect();
-        let spec = &sent.attack.spec;
         let wrong = judge(&Facts {
-            spec,
+            spec: &sent.attack.spec,
             claims: &sent.claims,
             other_claims: &sent.other_claims,
-            frontend_claims,
+            granted_claims: &self.granted_claims,
             address: sent.address,
             answers: &sent.answers,
             records: &records,
@@ -408,122 +380,100 @@ impl<'s, 'a> Books<'s, 'a> {
                 Err(unrecognised) => unrecognised.to_string(),
             },
         );
-        let mut row = empty_row(stage, sent.attack);
-        row.request_id = Some(sent.id.clone());
-        row.got = redact(&sent.answers.in_words());
-        row.decided_by = decided;
-        row.evidence = records.first().map(|record| (*record).clone());
-        row.body = sent
-            .answers
-            .answers
-            .first()
-            .map(|answer| redact(&excerpt(&answer.body)));
-        row.outcome = Outcome::of(wrong);
-        row
+        let first = sent.answers.answers.first();
+        Row {
+            request_id: Some(sent.id.clone()),
+            got: redact(&sent.answers.in_words()),
+            decided_by: decided,
+            evidence: records.first().map(|record| (*record).clone()),
+            body: first.map(|answer| redact(&excerpt(&answer.body))),
+            ..self.bare(sent.attack, Outcome::of(wrong))
+        }
+    }
+
+    fn skipped(&self, stage: &dyn Stage, attack: &Attack) -> Row {
+        let reason = reason_to_skip(stage, attack).unwrap_or_else(|| "it was not sent".to_owned());
+        self.bare(attack, Outcome::Skipped { reason })
     }
 
     /// Whether every request that reached an application is some attack's.
-    fn accounts(&self, stage: &impl Stage) -> Row {
+    fn accounts(&self) -> Row {
         let known = |seen: &&AppRecord| {
-            let ids = self
-                .sent
-                .iter()
-                .map(|sent| &sent.id)
-                .chain(&self.complete.ids);
-            ids.into_iter()
+            let sent = self.sent.iter().map(|sent| &sent.id);
+            sent.chain(&self.complete.ids)
                 .any(|id| seen.request_id.contains(id.as_str()))
         };
         let strangers: Vec<_> = self.seen.iter().filter(|seen| !known(seen)).collect();
         let wrong = strangers.iter().map(|seen| {
-            let got = format!(
-                "{}, request id {}",
-                seen.in_words(),
-                excerpt(&seen.request_id)
-            );
+            let id = excerpt(&seen.request_id);
+            let got = format!("{}, request id {id}", seen.in_words());
             Mismatch::new("app's log", "requests of this run only", got)
         });
-        let outcome = Outcome::of(wrong.collect());
         let got = format!(
             "{} requests, {} of them unknown",
             self.seen.len(),
             strangers.len()
         );
-        let mut row = Row::check(
-            ACCOUNTS,
-            "accounts",
-            stage.name(),
-            Profile::Full,
-            ["-", "0 unknown", &got],
-            outcome,
+        let outcome = Outcome::of(wrong.collect());
+        let facts = ["-", "0 unknown", &got];
+        Row {
+            rerun: self.rerun(""),
+            ..self.of.check(ACCOUNTS, "accounts", facts, None, outcome)
+        }
+    }
+
+    /// The row without what came of the attack.
+    fn bare(&self, attack: &Attack, outcome: Outcome) -> Row {
+        let spec = &attack.spec;
+        let (method, path) = spec.request.target(&spec.to);
+        let request = format!(
+            "{} {}",
+            method.unwrap_or_default(),
+            path.unwrap_or_default()
         );
-        row.rerun = rerun(stage, "");
-        row
+        let tokens = [&spec.token, &spec.other_token];
+        let tokens: Vec<_> = tokens
+            .into_iter()
+            .filter(|token| !token.is_none())
+            .map(ToString::to_string)
+            .collect();
+        let because = match &spec.expect {
+            Expect::ByDesign(design) => Some(design.because.clone()),
+            Expect::Refused(_) => None,
+        };
+        let request = excerpt(&request).escape_debug().to_string();
+        let want = spec.expect.to_string();
+        let facts = [request.as_str(), &want, "-"];
+        Row {
+            why: because.or_else(|| attack.why.clone()),
+            caller: match &spec.from {
+                Origin::Caller(caller) => Some(caller.name.clone()),
+                _ => None,
+            },
+            provenance: match &spec.token {
+                HostileToken::Recipe(recipe) => recipe.provenance(),
+                HostileToken::Jws(_) => Provenance::Forged,
+            },
+            token: if tokens.is_empty() {
+                "none".to_owned()
+            } else {
+                tokens.join("; ")
+            },
+            rerun: self.rerun(&attack.name),
+            ..self
+                .of
+                .check(&attack.name, &attack.class, facts, None, outcome)
+        }
     }
-}
 
-fn skipped_row(stage: &impl Stage, attack: &Attack) -> Row {
-    let reason = reason_to_skip(stage, attack).unwrap_or_else(|| "it was not sent".to_owned());
-    let mut row = empty_row(stage, attack);
-    row.outcome = Outcome::Skipped { reason };
-    row
-}
-
-/// The row without what came of the attack.
-fn empty_row(stage: &impl Stage, attack: &Attack) -> Row {
-    let spec = &attack.spec;
-    let (method, path) = spec.request.target(spec.to);
-    let request = format!(
-        "{} {}",
-        method.unwrap_or_default(),
-        path.unwrap_or_default()
-    );
-    let tokens = [&spec.token, &spec.other_token]
-        .into_iter()
-        .filter(|token| !token.is_none());
-    let tokens: Vec<_> = tokens.map(ToString::to_string).collect();
-    let because = match &spec.expect {
-        Expect::ByDesign(design) => Some(design.because.clone()),
-        Expect::Refused(_) => None,
-    };
-    Row {
-        name: attack.name.clone(),
-        family: attack.class.clone(),
-        why: because.or_else(|| attack.why.clone()),
-        caller: match spec.from {
-            Origin::Caller(caller) => Some(caller),
-            _ => None,
-        },
-        provenance: match &spec.token {
-            HostileToken::Recipe(recipe) => recipe.provenance(),
-            HostileToken::Jws(_) => Provenance::Forged,
-        },
-        token: if tokens.is_empty() {
-            "none".to_owned()
+    fn rerun(&self, name: &str) -> String {
+        let filter = if name.is_empty() {
+            String::new()
         } else {
-            tokens.join("; ")
-        },
-        request: excerpt(&request).escape_debug().to_string(),
-        request_id: None,
-        want: spec.expect.to_string(),
-        got: "-".to_owned(),
-        decided_by: "-".to_owned(),
-        evidence: None,
-        body: None,
-        elapsed_ms: None,
-        explained: None,
-        difference: None,
-        outcome: Outcome::Passed,
-        rerun: rerun(stage, &attack.name),
+            format!(" --filter '{}'", name.replace('\'', r"'\''"))
+        };
+        format!("cargo mesh attacks --stage {}{filter}", self.of.stage)
     }
-}
-
-fn rerun(stage: &impl Stage, name: &str) -> String {
-    let filter = if name.is_empty() {
-        String::new()
-    } else {
-        format!(" --filter '{}'", name.replace('\'', r"'\''"))
-    };
-    format!("cargo mesh attacks --stage {}{filter}", stage.name())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde_json::Value;
 
 use super::witness::claim_in_header;
-use super::{Answers, AppRecord, AppSees, Expect, Identity, Spec, Target};
+use super::{Answers, AppRecord, AppSees, Expect, Identity, Spec};
 use crate::evidence::{AccessRecord, DecidedBy};
 use crate::token::Object;
 use crate::verdict::Mismatch;
@@ -27,8 +27,8 @@ pub struct Facts<'a> {
     pub claims: &'a Object,
     /// The claims of `other_token`.
     pub other_claims: &'a Object,
-    /// The claims of the token that the frontend itself has.
-    pub frontend_claims: &'a Object,
+    /// The claims of the tokens that workloads themselves have, by grant.
+    pub granted_claims: &'a BTreeMap<String, Object>,
     /// Where it was sent from: address and, where the stage knows it, port.
     pub address: Option<(IpAddr, Option<u16>)>,
     /// The first witness.
@@ -80,14 +80,14 @@ fn judge_proxy(facts: &Facts<'_>, wrong: &mut Vec<Mismatch>) {
         }
     }
     for record in facts.records {
-        // What the frontend asks of the backend is its own request.
+        // What the workload that was asked asks of another is its own request.
         if is_hop(facts, record) {
             continue;
         }
         let deceived = |about: &str, want: String, got: String| {
             Mismatch::new(format!("proxy's log: {about}"), want, got)
         };
-        let (method, path) = facts.spec.request.target(facts.spec.to);
+        let (method, path) = facts.spec.request.target(&facts.spec.to);
         let path = facts.spec.logged.path.clone().or(path);
         let method = facts.spec.logged.method.clone().or(method);
         // A request hidden behind the first is another one, and says so.
@@ -155,10 +155,9 @@ fn judge_proxy(facts: &Facts<'_>, wrong: &mut Vec<Mismatch>) {
 }
 
 fn is_hop(facts: &Facts<'_>, record: &AccessRecord) -> bool {
-    let frontend = format!("spiffe://{}", Target::Frontend.principal());
-    facts.spec.to == Target::Frontend
-        && facts.spec.from.principal().as_ref() != Some(&frontend)
-        && record.downstream_peer_principal.as_ref() == Some(&frontend)
+    let asked = format!("spiffe://{}", facts.spec.to.principal);
+    facts.spec.from.principal().as_ref() != Some(&asked)
+        && record.downstream_peer_principal.as_ref() == Some(&asked)
 }
 
 /// Whether the proxy sent the request on, whatever came of it.
@@ -209,15 +208,15 @@ fn judge_app(facts: &Facts<'_>, wrong: &mut Vec<Mismatch>) {
 
 /// What an application saw that it may not see, or not so.
 fn differences(facts: &Facts<'_>, may: &AppSees, seen: &AppRecord) -> Vec<Mismatch> {
-    let (method, path) = facts.spec.request.target(facts.spec.to);
-    let at = may.at.unwrap_or(facts.spec.to);
+    let (method, path) = facts.spec.request.target(&facts.spec.to);
+    let at = may.at.as_ref().unwrap_or(&facts.spec.to.name);
     let mut wrong = Vec::new();
     let mut compare = |about: &str, want: String, got: String| {
         if want != got {
             wrong.push(Mismatch::new(format!("app's log: {about}"), want, got));
         }
     };
-    compare("who", at.to_string(), seen.at.to_string());
+    compare("who", at.clone(), seen.at.clone());
     compare(
         "method",
         may.method.clone().or(method).unwrap_or_default(),
@@ -230,10 +229,10 @@ fn differences(facts: &Facts<'_>, may: &AppSees, seen: &AppRecord) -> Vec<Mismat
     );
     let identity = told(facts, may);
     compare("identity", in_words(&identity), in_words(&seen.identity));
-    let caller = if at == facts.spec.to {
+    let caller = if *at == facts.spec.to.name {
         facts.spec.from.principal()
     } else {
-        Some(format!("spiffe://{}", facts.spec.to.principal()))
+        Some(format!("spiffe://{}", facts.spec.to.principal))
     };
     let mut callers = seen.callers();
     if may.forged_client_cert {
@@ -266,7 +265,7 @@ fn told(facts: &Facts<'_>, may: &AppSees) -> BTreeMap<String, Vec<String>> {
         Identity::Token => of(facts.claims),
         Identity::OtherToken => of(facts.other_claims),
         Identity::Nobody => BTreeMap::new(),
-        Identity::Frontend => of(facts.frontend_claims),
+        Identity::Granted(grant) => facts.granted_claims.get(grant).map(of).unwrap_or_default(),
         Identity::TokenBut(changes) => {
             let mut claims = facts.claims.clone();
             for (name, value) in changes {

@@ -263,7 +263,8 @@ impl<'a> Smith<'a> {
             .encode(&text_of(&claims, jws.claims_text.as_deref())?);
         let message = [&header_part[..], b".", &claims_part].concat();
         let alg = header.get("alg").cloned().unwrap_or_default();
-        let signed = self.sign(&jws.sign_with, &alg, &message)?;
+        let realm = self.mint.realm_of(&jws.like)?;
+        let signed = self.sign(realm, &jws.sign_with, &alg, &message)?;
         let signature = jws
             .signature_as
             .encode(&self.spoil(&jws.signature, signed, &jws.like)?);
@@ -321,11 +322,11 @@ impl<'a> Smith<'a> {
         }
     }
 
-    fn sign(&self, with: &SignWith, alg: &Value, message: &[u8]) -> Result<Vec<u8>> {
+    fn sign(&self, realm: &str, with: &SignWith, alg: &Value, message: &[u8]) -> Result<Vec<u8>> {
         let keyring = self.mint.keyring;
         Ok(match with {
-            SignWith::RealmKey => keyring.sign(Signer::RealmKey, alg, message)?,
-            SignWith::ForeignKey => keyring.sign(Signer::ForeignKey, alg, message)?,
+            SignWith::RealmKey => keyring.sign(realm, Signer::RealmKey, alg, message)?,
+            SignWith::ForeignKey => keyring.sign(realm, Signer::ForeignKey, alg, message)?,
             SignWith::Nothing => Vec::new(),
             SignWith::ForeignEcKey => self
                 .foreign_ec
@@ -335,9 +336,11 @@ impl<'a> Smith<'a> {
                 .to_vec(),
             SignWith::ForeignEd25519Key => self.foreign_ed25519.sign(message).as_ref().to_vec(),
             SignWith::PublicKeyAsHmacSecret => {
-                mac(alg, keyring.public_key_pem()?.as_bytes(), message)
+                mac(alg, keyring.public_key_pem(realm)?.as_bytes(), message)
             }
-            SignWith::PublicKeyDerAsHmacSecret => mac(alg, &keyring.public_key_der()?, message),
+            SignWith::PublicKeyDerAsHmacSecret => {
+                mac(alg, &keyring.public_key_der(realm)?, message)
+            }
             SignWith::HmacSecret(secret) => mac(alg, secret.as_bytes(), message),
         })
     }

@@ -47,7 +47,7 @@ pub struct Filling<'a> {
 
 impl Sent {
     /// All that is sent, placeholders and all.
-    pub(super) fn template(&self, to: Target, has_token: bool) -> String {
+    pub(super) fn template(&self, to: &Target, has_token: bool) -> String {
         if let Some(headers) = &self.h2 {
             let lines: Vec<_> = headers
                 .iter()
@@ -61,7 +61,7 @@ impl Sent {
     /// The bytes.
     pub fn bytes(
         &self,
-        to: Target,
+        to: &Target,
         has_token: bool,
         filling: &Filling<'_>,
     ) -> Result<Vec<u8>, String> {
@@ -78,11 +78,11 @@ impl Sent {
         Ok(bytes)
     }
 
-    fn head(&self, to: Target, has_token: bool, length: usize) -> String {
+    fn head(&self, to: &Target, has_token: bool, length: usize) -> String {
         if let Some(lines) = &self.lines {
             return lines.join("\r\n") + "\r\n\r\n";
         }
-        let host = self.host.clone().unwrap_or_else(|| to.host());
+        let host = self.host.as_ref().unwrap_or(&to.host);
         let mut head = format!(
             "{} {} {}\r\nhost: {host}\r\n",
             self.method, self.path, self.version
@@ -131,14 +131,13 @@ impl Sent {
     /// Method and path, without the query, as the proxy should record them
     /// unless it refuses to read them; none where the lines do not tell. An
     /// absolute target is told by its path.
-    pub fn target(&self, to: Target) -> (Option<String>, Option<String>) {
+    pub fn target(&self, to: &Target) -> (Option<String>, Option<String>) {
         let filled = |text: &str| {
-            let host = to.host();
             let filling = Filling {
                 id: "{id}",
                 token: b"{token}",
                 other_token: b"{other_token}",
-                host: &host,
+                host: &to.host,
             };
             let bytes = fill(text, &filling).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
@@ -240,6 +239,14 @@ mod tests {
         host: "h",
     };
 
+    fn backend() -> Target {
+        Target {
+            name: "backend".to_owned(),
+            host: "backend.demo.svc.cluster.local".to_owned(),
+            principal: "cluster.local/ns/demo/sa/backend".to_owned(),
+        }
+    }
+
     fn text(template: &str) -> String {
         String::from_utf8(fill(template, &FILLING).unwrap()).unwrap()
     }
@@ -262,7 +269,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_told_in_every_form() {
         let target = |sent: Sent| {
-            let (method, path) = sent.target(Target::Backend);
+            let (method, path) = sent.target(&backend());
             format!("{} {}", method.unwrap(), path.unwrap())
         };
         let lines = |line: &str| Sent {
@@ -288,7 +295,7 @@ mod tests {
             body: Some("abc".to_owned()),
             ..Sent::default()
         };
-        let bytes = sent.bytes(Target::Backend, true, &FILLING).unwrap();
+        let bytes = sent.bytes(&backend(), true, &FILLING).unwrap();
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             "GET /data HTTP/1.1\r\nhost: backend.demo.svc.cluster.local\r\nx-request-id: 7\r\n\
@@ -298,7 +305,7 @@ mod tests {
             lines: Some(vec!["GET  /x".to_owned(), "A:{id}\nB".to_owned()]),
             ..Sent::default()
         };
-        let bytes = sent.bytes(Target::Backend, true, &FILLING).unwrap();
+        let bytes = sent.bytes(&backend(), true, &FILLING).unwrap();
         assert_eq!(bytes, b"GET  /x\r\nA:7\nB\r\n\r\n");
     }
 }

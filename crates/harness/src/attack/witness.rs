@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Target;
-
 /// A line of an application's log.
 #[derive(Clone, Debug)]
 pub struct AppLine {
-    /// Whose.
-    pub at: Target,
+    /// Whose: the Deployment's name.
+    pub at: String,
     /// The line.
     pub text: String,
 }
@@ -19,8 +17,8 @@ pub struct AppLine {
 /// One request that reached an application, by its own word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppRecord {
-    /// Which application.
-    pub at: Target,
+    /// Which application: the Deployment's name.
+    pub at: String,
     /// The request's `x-request-id`.
     pub request_id: String,
     /// The method.
@@ -56,7 +54,7 @@ impl AppRecord {
         let Line { status, span } = serde_json::from_str(&line.text).ok()?;
         let identity = span.identity.map(|text| serde_json::from_str(&text));
         Some(Self {
-            at: line.at,
+            at: line.at.clone(),
             request_id: span.request_id,
             method: span.method,
             path: span.path,
@@ -125,7 +123,7 @@ mod tests {
             "client_cert":"By=spiffe://td/b;Hash=1;URI=spiffe://td/x,By=z;URI=spiffe://td/y",
             "name":"request"}}"#;
         let line = AppLine {
-            at: Target::Backend,
+            at: "backend".to_owned(),
             text: text.replace('\n', ""),
         };
         let record = AppRecord::parse(&line).unwrap();
@@ -133,7 +131,7 @@ mod tests {
         assert_eq!(record.callers(), ["spiffe://td/x", "spiffe://td/y"]);
         assert_eq!(record.in_words(), "backend GET /data as x-jwt-sub: a | b");
         let other = AppLine {
-            at: Target::Backend,
+            at: "backend".to_owned(),
             text: r#"{"level":"INFO","message":"listening"}"#.to_owned(),
         };
         assert_eq!(AppRecord::parse(&other), None);

@@ -1,137 +1,46 @@
 //! Reading cases, and refusing a table that could not fail.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_saphyr::Spanned;
 
-use super::{
-    Caller, Case, Cases, Expected, ExpectedAnswer, ExpectedBody, Profile, Request, StageName,
-};
+use super::{Case, Cases, Expected, ExpectedAnswer, ExpectedBody, OneOrMany, Request, StageName};
 use crate::evidence::DecidedBy;
-use crate::token::grant::Grants;
+use crate::suite::yaml::{LoadError, Problem, read_yaml, yaml_files};
+use crate::suite::{Suite, UsualRequest};
 use crate::token::{Object, Recipe};
 
 impl Cases {
     /// Reads every `*.yaml` of a folder, in the order of their names, and
     /// checks the table as a whole. All problems are reported, not the first.
-    pub fn load(dir: &Path, grants: &Grants) -> Result<Self, LoadError> {
-        let unreadable = |source| LoadError::Read {
-            path: dir.to_owned(),
-            source,
-        };
-        let mut paths = fs::read_dir(dir)
-            .and_then(|entries| {
-                entries
-                    .map(|entry| Ok(entry?.path()))
-                    .collect::<Result<Vec<_>, _>>()
-            })
-            .map_err(unreadable)?;
-        paths.retain(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        });
-        paths.sort();
+    pub fn load(dir: &Path, suite: &Suite) -> Result<Self, LoadError> {
         let mut located = vec![];
         let mut problems = vec![];
         let mut whole = true;
-        for path in paths {
+        for path in yaml_files(dir)? {
             match read_yaml::<FamilyYaml>(&path) {
-                Ok(family) => located.extend(family.into_cases(&path, &mut problems)),
-                Err(LoadError::Invalid(found)) => {
-                    problems.extend(found.0);
+                Ok(family) => located.extend(family.into_cases(&path, suite, &mut problems)),
+                Err(error) => {
+                    error.add_to(&mut problems)?;
                     whole = false;
                 }
-                Err(error) => return Err(error),
             }
         }
         // Without one file, the controls in it would be missed everywhere.
         if whole {
-            check(&located, grants, &mut problems);
+            check(&located, suite, &mut problems);
         }
         if located.is_empty() && problems.is_empty() {
             problems.push(Problem::new(dir, 0, "no cases here"));
         }
-        if !problems.is_empty() {
-            problems.sort();
-            return Err(LoadError::Invalid(Problems(problems)));
-        }
+        LoadError::none_of(problems)?;
         Ok(Self {
             cases: located.into_iter().map(|located| located.case).collect(),
         })
     }
-}
-
-/// Why the cases or grants could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file or folder could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// What is wrong with the data, all of it.
-    #[error("{0}")]
-    Invalid(Problems),
-}
-
-/// Everything that is wrong with the data; one line each.
-#[derive(Debug)]
-pub struct Problems(Vec<Problem>);
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Problem {
-    path: PathBuf,
-    line: u64,
-    text: String,
-}
-
-impl Problem {
-    fn new(path: &Path, line: u64, text: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            text: text.into(),
-        }
-    }
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Problem { path, line, text }) in self.0.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            match line {
-                0 => write!(f, "{}: {text}", path.display())?,
-                line => write!(f, "{}:{line}: {text}", path.display())?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Reads one YAML file.
-pub(crate) fn read_yaml<T: DeserializeOwned>(path: &Path) -> Result<T, LoadError> {
-    let text = fs::read_to_string(path).map_err(|source| LoadError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_saphyr::from_str(&text).map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line());
-        // The line is told before the text, as compilers do.
-        let text = error.without_snippet().to_string();
-        let text = text.split(" at line ").next().unwrap_or(&text);
-        LoadError::Invalid(Problems(vec![Problem::new(path, line, text)]))
-    })
 }
 
 // === The files as they are written ===
@@ -143,7 +52,8 @@ struct FamilyYaml {
     family: String,
     control: Option<String>,
     expect: Option<Expected>,
-    stock: Option<Expected>,
+    #[serde(default)]
+    profiles: BTreeMap<String, Expected>,
     cases: Vec<Spanned<CaseYaml>>,
 }
 
@@ -152,19 +62,44 @@ struct FamilyYaml {
 struct CaseYaml {
     name: String,
     why: Option<String>,
-    #[serde(default)]
-    caller: Caller,
+    caller: Option<String>,
     token: Recipe,
     other_token: Option<Recipe>,
     #[serde(default)]
-    request: Request,
+    request: RequestYaml,
     expect: Option<Expected>,
-    stock: Option<Expected>,
+    #[serde(default)]
+    profiles: BTreeMap<String, Expected>,
     control: Option<String>,
     because: Option<String>,
     #[serde(default)]
     skip: BTreeMap<StageName, String>,
     answer_within: Option<SignedDuration>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestYaml {
+    method: Option<String>,
+    host: Option<String>,
+    path: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: Option<String>,
+    authorization: Option<OneOrMany>,
+}
+
+impl RequestYaml {
+    fn or(self, usual: &UsualRequest) -> Request {
+        Request {
+            method: self.method.unwrap_or_else(|| "GET".to_owned()),
+            host: self.host.unwrap_or_else(|| usual.host.clone()),
+            path: self.path.unwrap_or_else(|| usual.path.clone()),
+            headers: self.headers,
+            body: self.body,
+            authorization: self.authorization,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -219,7 +154,7 @@ impl TryFrom<ExpectedYaml> for Expected {
 }
 
 impl FamilyYaml {
-    fn into_cases(self, path: &Path, problems: &mut Vec<Problem>) -> Vec<Located> {
+    fn into_cases(self, path: &Path, suite: &Suite, problems: &mut Vec<Problem>) -> Vec<Located> {
         let mut cases = vec![];
         for Spanned {
             value: yaml,
@@ -229,16 +164,17 @@ impl FamilyYaml {
         {
             let line = referenced.line();
             // Who writes `expect` takes nothing from the top of the file.
-            let stock = if yaml.expect.is_some() {
-                None
+            let mut in_profile = if yaml.expect.is_some() {
+                BTreeMap::new()
             } else {
-                self.stock.clone()
+                self.profiles.clone()
             };
+            in_profile.extend(yaml.profiles);
             let Some(expect) = yaml.expect.or_else(|| self.expect.clone()) else {
                 problems.push(Problem::new(path, line, "no `expect`, here or at the top"));
                 continue;
             };
-            let control = if expect.is_positive() {
+            let control = if suite.control.admits(&expect) {
                 None
             } else {
                 self.control.clone()
@@ -247,16 +183,18 @@ impl FamilyYaml {
                 name: yaml.name,
                 family: self.family.clone(),
                 why: yaml.why,
-                caller: yaml.caller,
+                caller: yaml
+                    .caller
+                    .unwrap_or_else(|| suite.usual_caller().name.clone()),
                 token: yaml.token,
                 other_token: yaml.other_token,
-                request: yaml.request,
+                request: yaml.request.or(&suite.request),
                 control: yaml.control.or(control),
                 because: yaml.because,
                 skip: yaml.skip,
                 answer_within: yaml.answer_within,
                 expect,
-                stock: yaml.stock.or(stock),
+                in_profile,
             };
             cases.push(Located {
                 path: path.to_owned(),
@@ -277,12 +215,17 @@ struct Located {
 
 impl Case {
     /// What is wrong with this case, seen by itself.
-    fn problems(&self, grants: &Grants) -> Vec<String> {
+    fn problems(&self, suite: &Suite) -> Vec<String> {
         let mut problems = vec![];
+        if let Err(unknown) = suite.caller(&self.caller) {
+            problems.push(unknown.to_string());
+        }
+        let profiles = self.in_profile.keys();
+        problems.extend(profiles.filter_map(|name| Some(suite.profile(name).err()?.to_string())));
         let recipes = || std::iter::once(&self.token).chain(&self.other_token);
         for grant in recipes().filter_map(Recipe::grant) {
-            if !grants.grants.contains_key(grant) {
-                problems.push(format!("there is no grant `{grant}` in grants.yaml"));
+            if !suite.grants.contains_key(grant) {
+                problems.push(format!("the suite has no grant `{grant}`"));
             }
         }
         let mut sent = self.authorization();
@@ -310,7 +253,7 @@ impl Case {
 }
 
 /// What is wrong with the table as a whole.
-fn check(located: &[Located], grants: &Grants, problems: &mut Vec<Problem>) {
+fn check(located: &[Located], suite: &Suite, problems: &mut Vec<Problem>) {
     let mut by_name: HashMap<&str, &Located> = HashMap::new();
     for this in located {
         let mut complain = |text| problems.push(Problem::new(&this.path, this.line, text));
@@ -323,7 +266,7 @@ fn check(located: &[Located], grants: &Grants, problems: &mut Vec<Problem>) {
                 other.line
             ));
         }
-        this.case.problems(grants).into_iter().for_each(complain);
+        this.case.problems(suite).into_iter().for_each(complain);
     }
     for this in located {
         let control = this
@@ -331,24 +274,29 @@ fn check(located: &[Located], grants: &Grants, problems: &mut Vec<Problem>) {
             .control
             .as_deref()
             .map(|name| (name, by_name.get(name)));
-        if let Some(text) = control_problem(&this.case, control) {
+        if let Some(text) = control_problem(suite, &this.case, control) {
             problems.push(Problem::new(&this.path, this.line, text));
         }
     }
 }
 
-fn control_problem(case: &Case, control: Option<(&str, Option<&&Located>)>) -> Option<String> {
+fn control_problem(
+    suite: &Suite,
+    case: &Case,
+    control: Option<(&str, Option<&&Located>)>,
+) -> Option<String> {
     let positive = |case: &Case| {
-        [Profile::Full, Profile::Stock].map(|profile| case.expected(profile).is_positive())
+        let mut profiles = suite.profiles.iter();
+        profiles.all(|profile| suite.control.admits(case.expected(&profile.name)))
     };
     match control {
-        None if positive(case) == [true, true] => None,
+        None if positive(case) => None,
         None => Some("a negative case needs a `control`: a case that succeeds".into()),
         Some((name, None)) => Some(format!("there is no case `{name}` to be the control")),
         Some((name, Some(_))) if name == case.name => {
             Some("a case cannot be its own control".into())
         }
-        Some((name, Some(control))) if positive(&control.case) != [true, true] => Some(format!(
+        Some((name, Some(control))) if !positive(&control.case) => Some(format!(
             "`{name}` cannot be a control: it does not expect a success"
         )),
         Some((name, Some(control))) => {

@@ -1,29 +1,17 @@
 //! The loader's complaints, the selection, and the project's own table.
 
 use std::fs;
-use std::path::PathBuf;
 
 use secrecy::SecretString;
 
 use super::*;
-use crate::token::grant::Grants;
+use crate::suite::tests::{project, with_cases};
 use crate::token::{Granted, Keyring, generate_private_key};
 use crate::workspace;
 
-fn project(path: &str) -> PathBuf {
-    workspace::path("e2e").join(path)
-}
-
-fn grants() -> Grants {
-    Grants::load(&project("grants.yaml")).unwrap()
-}
-
 /// Loads one file of this text.
 fn load(yaml: &str) -> Result<Cases, String> {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("10-some.yaml"), yaml).unwrap();
-    let folder = format!("{}/", dir.path().display());
-    Cases::load(dir.path(), &grants()).map_err(|error| error.to_string().replace(&folder, ""))
+    with_cases(yaml).map(|suite| suite.cases)
 }
 
 /// A file with a control, then these lines as further cases.
@@ -40,30 +28,30 @@ fn complaint(cases: &str) -> String {
 
 #[test]
 fn the_projects_own_table_loads() {
-    let cases = Cases::load(&project("cases"), &grants()).unwrap_or_else(|error| panic!("{error}"));
+    let cases = &project().cases;
     assert!(cases.all().len() > 50, "{} cases", cases.all().len());
 }
 
 #[test]
 fn every_refusal_by_the_rules_says_what_was_missed() {
-    let cases = Cases::load(&project("cases"), &grants()).unwrap();
-    for case in cases.all() {
-        let by_rules = case.expected(Profile::Full).decided_by == DecidedBy::Authz;
+    let suite = project();
+    for case in suite.cases.all() {
+        let expected = case.expected(&suite.usual_profile().name);
+        let by_rules = expected.decided_by == DecidedBy::Authz;
         assert_eq!(case.because.is_some(), by_rules, "{}", case.name);
     }
 }
 
 #[test]
 fn every_grant_is_used_by_some_case() {
-    let cases = Cases::load(&project("cases"), &grants()).unwrap();
-    let grants = grants();
-    let known: BTreeSet<_> = grants.grants.keys().map(String::as_str).collect();
-    assert_eq!(grants_needed(cases.all()), known);
+    let suite = project();
+    let known: BTreeSet<_> = suite.grants.keys().map(String::as_str).collect();
+    assert_eq!(grants_needed(suite.cases.all()), known);
 }
 
 #[test]
 fn every_file_says_first_what_it_is_for() {
-    for entry in fs::read_dir(project("cases")).unwrap() {
+    for entry in fs::read_dir(workspace::path("e2e/cases")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# "), "{}", path.display());
@@ -136,7 +124,7 @@ fn all_problems_are_told_not_only_the_first() {
     insta::assert_snapshot!(text, @"
     10-some.yaml:5: `ok` is also the name of a case in 10-some.yaml:4
     10-some.yaml:5: a case cannot be its own control
-    10-some.yaml:5: there is no grant `nobody` in grants.yaml
+    10-some.yaml:5: the suite has no grant `nobody`
     10-some.yaml:6: `token` and `{token}` in the request belong together
     10-some.yaml:7: a case cannot be its own control
     10-some.yaml:8: `b` cannot be a control: it does not expect a success
@@ -146,18 +134,15 @@ fn all_problems_are_told_not_only_the_first() {
 }
 
 #[test]
-fn broken_file_is_told_without_what_follows_from_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let refused = "{name: a, token: none, control: ok, expect: {status: 401, decided_by: authn}}";
-    fs::write(dir.path().join("00-ok.yaml"), "family: [").unwrap();
-    fs::write(
-        dir.path().join("10-no.yaml"),
-        format!("family: no\ncases: [{refused}]"),
-    )
-    .unwrap();
-    let error = Cases::load(dir.path(), &grants()).unwrap_err().to_string();
-    assert_eq!(error.lines().count(), 1, "{error}");
-    assert!(error.contains("00-ok.yaml:1: "), "{error}");
+fn unknown_caller_and_profile_are_refused() {
+    let text = complaint(
+        "  - {name: a, caller: nobody, token: none, expect: {status: 200, decided_by: app}, profiles: {odd: {status: 200, decided_by: app}}}",
+    );
+    assert_eq!(
+        text,
+        "10-some.yaml:5: the suite has no caller `nobody`; it has asker, stranger\n\
+         10-some.yaml:5: the suite has no profile `odd`; it has full, stock"
+    );
 }
 
 #[test]
@@ -175,7 +160,7 @@ fn negative_case_without_a_control_is_refused() {
 #[test]
 fn case_that_is_negative_in_one_profile_only_needs_a_control() {
     let text = load(
-        "family: some\ncases: [{name: a, token: none, expect: {status: 200, decided_by: app}, stock: {status: 403, decided_by: authz}}]",
+        "family: some\ncases: [{name: a, token: none, expect: {status: 200, decided_by: app}, profiles: {stock: {status: 403, decided_by: authz}}}]",
     )
     .unwrap_err();
     assert!(text.contains("needs a `control`"), "{text}");
@@ -197,10 +182,9 @@ cases:
 }
 
 #[test]
-fn folder_without_cases_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let error = Cases::load(dir.path(), &grants()).unwrap_err();
-    assert!(error.to_string().ends_with("no cases here"), "{error}");
+fn suite_without_cases_is_refused() {
+    let text = load("family: none\ncases: []\n").unwrap_err();
+    assert!(text.ends_with("no cases here"), "{text}");
 }
 
 // === Inheritance and selection ===
@@ -209,7 +193,7 @@ const TWO_PROFILES: &str = "
 family: some
 control: ok
 expect: {status: 401, decided_by: missing-token}
-stock: {status: 403, decided_by: authz}
+profiles: {stock: {status: 403, decided_by: authz}}
 cases:
   - {name: ok, token: {granted: user}, expect: {status: 200, decided_by: app}}
   - {name: no token, token: none}
@@ -224,11 +208,8 @@ fn by_name<'a>(cases: &'a Cases, name: &str) -> &'a Case {
 fn case_without_expect_takes_both_verdicts_from_the_top() {
     let cases = load(TWO_PROFILES).unwrap();
     let case = by_name(&cases, "no token");
-    assert_eq!(
-        case.expected(Profile::Full).to_string(),
-        "401 missing-token"
-    );
-    assert_eq!(case.expected(Profile::Stock).to_string(), "403 authz");
+    assert_eq!(case.expected("full").to_string(), "401 missing-token");
+    assert_eq!(case.expected("stock").to_string(), "403 authz");
     assert_eq!(case.control.as_deref(), Some("ok"));
 }
 
@@ -236,7 +217,7 @@ fn case_without_expect_takes_both_verdicts_from_the_top() {
 fn case_with_expect_takes_neither_verdict_from_the_top() {
     let cases = load(TWO_PROFILES).unwrap();
     let case = by_name(&cases, "junk");
-    assert_eq!(case.expected(Profile::Stock).to_string(), "401 authn");
+    assert_eq!(case.expected("stock").to_string(), "401 authn");
 }
 
 #[test]
@@ -310,17 +291,18 @@ fn prepare(lines: &str) -> Prepared {
     let cases = load(&with_control(lines)).unwrap();
     let token = SecretString::from("e30.eyJzdWIiOiI0MiJ9.c2ln");
     let granted = Granted {
+        realm: "myrealm".to_owned(),
         access_token: token,
         refresh_token: None,
     };
     let granted = BTreeMap::from([("user".to_owned(), granted)]);
-    let keyring = Keyring::new(&generate_private_key().unwrap()).unwrap();
+    let keyring = Keyring::new([("myrealm", &generate_private_key().unwrap())]).unwrap();
     let mint = Mint {
         granted: &granted,
         keyring: &keyring,
     };
     cases.all()[1]
-        .prepare(Profile::Full, &mint, Timestamp::UNIX_EPOCH)
+        .prepare("full", &mint, Timestamp::UNIX_EPOCH)
         .unwrap()
 }
 

@@ -45,6 +45,12 @@ fn test_case(row: &Row) -> TestCase {
             status.set_description(format!("{description}\nagain: {}", row.rerun));
             status
         }
+        // JUnit's word for a test that could not come to a verdict.
+        Outcome::Inconclusive { reason } => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(format!("inconclusive: {reason}"));
+            status
+        }
         Outcome::Skipped { reason } => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(reason.as_str());

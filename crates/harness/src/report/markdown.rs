@@ -31,12 +31,17 @@ impl Display for Markdown<'_> {
             write_failure(f, row)?;
         }
 
+        if let Some(inconclusive) = run.inconclusive() {
+            writeln!(f, "{}.\n", escape(&inconclusive))?;
+        }
+
         writeln!(f, "| | case | token | request | want | got | decided by |")?;
         writeln!(f, "|---|---|---|---|---|---|---|")?;
         for row in &run.rows {
             let mark = match row.outcome {
                 Outcome::Passed => "✅",
                 Outcome::Failed { .. } => "❌",
+                Outcome::Inconclusive { .. } => "❔",
                 Outcome::Skipped { .. } => "⏭️",
             };
             let cells = [
@@ -85,6 +90,9 @@ fn write_failure(f: &mut Formatter<'_>, row: &Row) -> fmt::Result {
             let cells = [&mismatch.about, &mismatch.want, &mismatch.got];
             writeln!(f, "| {} |", cells.map(|cell| escape(cell)).join(" | "))?;
         }
+    }
+    if let Some(explained) = &row.explained {
+        writeln!(f, "\nExplained: {}.", escape(&explained.in_words()))?;
     }
     if let Some(difference) = row.beginning_of_difference() {
         writeln!(f, "\n```diff\n{difference}\n```")?;

@@ -8,7 +8,6 @@ use comfy_table::{
 };
 
 use super::{Row, Run};
-use crate::case::Caller;
 use crate::verdict::Outcome;
 
 /// The widest line of the table, in columns.
@@ -49,6 +48,9 @@ impl Display for Failures<'_> {
         for row in self.0.failures() {
             write_failure(f, row)?;
         }
+        if let Some(inconclusive) = self.0.inconclusive() {
+            writeln!(f, "\n{inconclusive}")?;
+        }
         for row in &self.0.rows {
             if let Outcome::Skipped { reason } = &row.outcome {
                 writeln!(f, "\nskipped: {}: {reason}", row.name)?;
@@ -80,7 +82,7 @@ fn table(run: &Run, colours: bool) -> Table {
         let cells = [
             row.name.clone(),
             row.token.clone(),
-            request(row),
+            request(row, &run.usual_caller),
             row.want.clone(),
             got(row).to_owned(),
             row.decided_by.clone(),
@@ -108,9 +110,9 @@ fn got(row: &Row) -> &str {
 }
 
 /// The usual caller goes without saying.
-fn request(row: &Row) -> String {
-    match row.caller {
-        Some(Caller::TokenClient) => row.request.clone(),
+fn request(row: &Row, usual_caller: &str) -> String {
+    match row.caller.as_deref() {
+        Some(caller) if caller == usual_caller => row.request.clone(),
         _ => row.request_and_caller(),
     }
 }
@@ -119,6 +121,7 @@ fn mark(row: &Row) -> (&'static str, Color) {
     match row.outcome {
         Outcome::Passed => ("✓", Color::Green),
         Outcome::Failed { .. } => ("✗", Color::Red),
+        Outcome::Inconclusive { .. } => ("?", Color::Yellow),
         Outcome::Skipped { .. } => ("-", Color::Yellow),
     }
 }
@@ -134,6 +137,9 @@ fn write_failure(f: &mut Formatter<'_>, row: &Row) -> fmt::Result {
             writeln!(f, "    want: {}", mismatch.want)?;
             writeln!(f, "    got:  {}", mismatch.got)?;
         }
+    }
+    if let Some(explained) = &row.explained {
+        writeln!(f, "  explained: {}", explained.in_words())?;
     }
     if let Some(difference) = row.beginning_of_difference() {
         writeln!(f, "    {}", difference.replace('\n', "\n    "))?;

@@ -1,16 +1,25 @@
 //! One run with a row of every kind, as each renderer shows it.
 
 use super::*;
+use crate::suite::tests::project;
 use crate::verdict::Mismatch;
 
 const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl";
+
+fn of(profile: &str) -> RowOf<'_> {
+    RowOf {
+        suite: project(),
+        stage: StageName::Kind,
+        profile,
+    }
+}
 
 fn row(name: &str, family: &str, outcome: Outcome) -> Row {
     Row {
         name: name.into(),
         family: family.into(),
         why: None,
-        caller: Some(Caller::TokenClient),
+        caller: Some("token-client".into()),
         provenance: Provenance::Granted,
         token: "granted: user".into(),
         request: "GET /data".into(),
@@ -29,7 +38,7 @@ fn row(name: &str, family: &str, outcome: Outcome) -> Row {
         explained: None,
         difference: None,
         outcome,
-        rerun: rerun(StageName::Kind, Profile::Full, name),
+        rerun: of("full").rerun(name),
     }
 }
 
@@ -56,7 +65,7 @@ fn run() -> Run {
         )
     };
     let skipped = Row {
-        caller: Some(Caller::Outsider),
+        caller: Some("outsider".into()),
         request_id: None,
         want: "refused mtls".into(),
         got: "-".into(),
@@ -76,7 +85,8 @@ fn run() -> Run {
         id: "20261124T080000-kind-full".into(),
         started: "2026-11-24T08:00:00Z".parse().unwrap(),
         stage: StageName::Kind,
-        profile: Profile::Full,
+        profile: "full".into(),
+        usual_caller: "token-client".into(),
         versions: [("istio", "1.31.0"), ("keycloak", "26.7.3")]
             .map(|(name, version)| (name.into(), version.into()))
             .into(),
@@ -160,6 +170,52 @@ fn one_failure_is_enough_to_fail_the_run() {
 }
 
 #[test]
+fn row_without_its_control_fails_the_run_and_is_told_in_one_line() {
+    let mut run = all_passed();
+    let reason = "its control `user is allowed` did not pass".to_owned();
+    for name in ["no token", "junk"] {
+        let outcome = Outcome::Inconclusive {
+            reason: reason.clone(),
+        };
+        run.rows.push(row(name, "refused", outcome));
+    }
+    assert!(!run.succeeded());
+    assert_eq!(
+        run.summary(),
+        "1 passed, 0 failed, 2 inconclusive, 0 skipped"
+    );
+    let line = "inconclusive, because their control did not pass: no token; junk";
+    for text in [table::render(&run, false), markdown::render(&run)] {
+        assert_eq!(text.matches(line).count(), 1, "{text}");
+    }
+    assert!(
+        junit::render(&run)
+            .unwrap()
+            .contains("inconclusive: its control")
+    );
+}
+
+#[test]
+fn failed_row_is_told_with_the_cause_that_the_model_sees() {
+    let mut run = run();
+    run.rows[1].explained = Some(Explained {
+        verdict: "refused".into(),
+        filter: "envoy.filters.http.rbac".into(),
+        policy: Some("demo/backend".into()),
+        reason: "no rule matches".into(),
+        wanted: vec!["request.auth.claims[email]: `other@example.com`".into()],
+    });
+    let text = table::render(&run, false);
+    assert!(
+        text.contains(
+            "explained: refused by demo/backend: no rule matches; wanted \
+             request.auth.claims[email]: `other@example.com`"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
 fn table_fits_its_width() {
     let mut run = run();
     run.rows[0].name = "a very long name ".repeat(8);
@@ -203,7 +259,11 @@ fn markdown_keeps_markup_of_others_from_being_read() {
 #[test]
 fn command_to_ask_again_survives_the_shell() {
     assert_eq!(
-        rerun(StageName::Local, Profile::Stock, "user's token"),
+        RowOf {
+            stage: StageName::Local,
+            ..of("stock")
+        }
+        .rerun("user's token"),
         r"cargo mesh verify --stage local --profile stock --filter 'user'\''s token'"
     );
 }
@@ -211,19 +271,14 @@ fn command_to_ask_again_survives_the_shell() {
 #[test]
 fn difference_is_shown_with_its_lines_and_cut_where_it_is_long() {
     let mut run = run();
-    let mut check = Row::check(
+    let difference = format!("--- model\n+++ sidecar\n{}", "-  any: true\n".repeat(50));
+    run.rows = vec![of("full").check(
         "model of backend equals its sidecar",
         "model",
-        StageName::Kind,
-        Profile::Full,
         ["filters of its sidecar", "equal", "different"],
+        Some(difference),
         Outcome::of(vec![Mismatch::new("filters", "the model's", "others")]),
-    );
-    check.difference = Some(format!(
-        "--- model\n+++ sidecar\n{}",
-        "-  any: true\n".repeat(50)
-    ));
-    run.rows = vec![check];
+    )];
     for text in [
         table::render(&run, false),
         markdown::render(&run),

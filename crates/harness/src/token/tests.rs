@@ -15,7 +15,7 @@ struct Realm {
 
 impl Realm {
     fn new() -> Self {
-        let keyring = Keyring::new(&generate_private_key().unwrap()).unwrap();
+        let keyring = Keyring::new([("myrealm", &generate_private_key().unwrap())]).unwrap();
         let header = json!({"alg": "RS256", "typ": "JWT", "kid": "realm-kid"});
         let claims = json!({
             "iss": "http://keycloak/realms/myrealm",
@@ -27,8 +27,10 @@ impl Realm {
         });
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(header), part(claims));
-        let signature = rsa_sign(&keyring.realm, &json!("RS256"), message.as_bytes()).unwrap();
+        let realm = keyring.realm("myrealm").unwrap();
+        let signature = rsa_sign(realm, &json!("RS256"), message.as_bytes()).unwrap();
         let user = Granted {
+            realm: "myrealm".to_owned(),
             access_token: format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)).into(),
             refresh_token: Some("a refresh token".into()),
         };
@@ -56,7 +58,7 @@ impl Realm {
     }
 
     fn public_key(&self) -> DecodingKey {
-        DecodingKey::from_rsa_der(self.keyring.realm.public_key().as_ref())
+        DecodingKey::from_rsa_der(self.keyring.realm("myrealm").unwrap().public_key().as_ref())
     }
 
     /// Whether the realm's public key vouches for the token by RS256.
@@ -220,7 +222,7 @@ fn public_key_as_hmac_secret_verifies_for_who_falls_for_it() {
     let realm = Realm::new();
     let token = realm
         .make("minted: {like: user, header: {alg: HS256}, sign_with: public-key-as-hmac-secret}");
-    let pem = realm.keyring.public_key_pem().unwrap();
+    let pem = realm.keyring.public_key_pem("myrealm").unwrap();
     assert_eq!(parts(&token).header["alg"], "HS256");
     assert!(verifies(
         &token,
@@ -233,14 +235,23 @@ fn public_key_as_hmac_secret_verifies_for_who_falls_for_it() {
 #[test]
 fn public_key_pem_holds_the_realm_s_public_key() {
     let realm = Realm::new();
-    let pem = realm.keyring.public_key_pem().unwrap();
+    let pem = realm.keyring.public_key_pem("myrealm").unwrap();
     let lines: Vec<_> = pem.lines().collect();
     assert_eq!(lines[0], "-----BEGIN PUBLIC KEY-----");
     assert_eq!(lines[lines.len() - 1], "-----END PUBLIC KEY-----");
     assert!(lines.iter().all(|line| line.len() <= 64));
     let der = STANDARD.decode(lines[1..lines.len() - 1].concat()).unwrap();
     // SubjectPublicKeyInfo ends with the RSAPublicKey that it wraps.
-    assert!(der.ends_with(realm.keyring.realm.public_key().as_ref()));
+    assert!(
+        der.ends_with(
+            realm
+                .keyring
+                .realm("myrealm")
+                .unwrap()
+                .public_key()
+                .as_ref()
+        )
+    );
 }
 
 #[test]
@@ -301,7 +312,7 @@ fn nothing_shows_a_token_or_a_key_in_debug() {
 
 #[test]
 fn unreadable_realm_key_is_an_error_without_the_key() {
-    let error = Keyring::new(&"not-a-key".into()).unwrap_err();
+    let error = Keyring::new([("myrealm", &"not-a-key".into())]).unwrap_err();
     assert!(matches!(error, MintError::BadKey));
     assert!(!error.to_string().contains("not-a-key"));
 }

@@ -28,13 +28,14 @@ use tokio_rustls::rustls::{
 
 use super::state::{Sidecar, State, read_lines};
 use envoy::{Authority, Certificate};
-use harness::attack::{AppLine, Origin, RawAnswer, Shot, Target};
-use harness::case::Caller;
+use harness::attack::{AppLine, Origin, RawAnswer, Shot};
+use harness::suite::Suite;
 
 /// Sends an attack and reads until the sidecar closes the connection or says
-/// nothing more.
-pub async fn attack(state: &State, shot: &Shot) -> Result<RawAnswer> {
-    let target = state.sidecar(&shot.to.to_string())?;
+/// nothing more. `member` is the identity whose certificate is misused as an
+/// authority's.
+pub async fn attack(state: &State, member: Option<&str>, shot: &Shot) -> Result<RawAnswer> {
+    let target = state.sidecar(&shot.to.name)?;
     let target = target
         .inbound
         .as_ref()
@@ -46,10 +47,10 @@ pub async fn attack(state: &State, shot: &Shot) -> Result<RawAnswer> {
         bytes: heard.bytes,
         closed: heard.closed,
     };
-    if shot.from == Origin::Caller(Caller::Outsider) {
+    if matches!(&shot.from, Origin::Caller(caller) if caller.principal.is_none()) {
         return Ok(heard(converse(stream, &shot.bytes).await));
     }
-    let connector = TlsConnector::from(Arc::new(tls(state, shot)?));
+    let connector = TlsConnector::from(Arc::new(tls(state, member, shot)?));
     let name = match &shot.server_name {
         Some(name) => ServerName::try_from(name.clone())?,
         None => ServerName::from(target.ip()),
@@ -72,11 +73,12 @@ fn sidecar_of<'a>(state: &'a State, from: &Origin) -> Option<&'a Sidecar> {
     let Origin::Caller(caller) = from else {
         return None;
     };
-    let principal = format!("cluster.local/ns/demo/sa/{caller}");
-    state
-        .sidecars
-        .iter()
-        .find(|sidecar| sidecar.principal == principal)
+    of_identity(state, caller.principal.as_deref()?)
+}
+
+fn of_identity<'a>(state: &'a State, principal: &str) -> Option<&'a Sidecar> {
+    let mut sidecars = state.sidecars.iter();
+    sidecars.find(|sidecar| sidecar.principal == principal)
 }
 
 async fn connect(source: IpAddr, target: SocketAddr) -> Result<(TcpStream, SocketAddr)> {
@@ -93,7 +95,7 @@ async fn connect(source: IpAddr, target: SocketAddr) -> Result<(TcpStream, Socke
 
 // === Certificates ===
 
-fn tls(state: &State, shot: &Shot) -> Result<ClientConfig> {
+fn tls(state: &State, member: Option<&str>, shot: &Shot) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(state.root_pem.as_bytes())?)?;
@@ -105,7 +107,7 @@ fn tls(state: &State, shot: &Shot) -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match certificate(state, &shot.from)? {
+    let mut config = match certificate(state, member, &shot.from)? {
         None => config.with_no_client_auth(),
         Some(certificate) => {
             let chain = CertificateDer::pem_slice_iter(certificate.chain_pem.as_bytes())
@@ -124,12 +126,12 @@ fn tls(state: &State, shot: &Shot) -> Result<ClientConfig> {
     Ok(config)
 }
 
-fn certificate(state: &State, from: &Origin) -> Result<Option<Certificate>> {
+fn certificate(state: &State, member: Option<&str>, from: &Origin) -> Result<Option<Certificate>> {
     Ok(match from {
         Origin::NoCertificate => None,
         Origin::Caller(caller) => {
-            let sidecar =
-                sidecar_of(state, from).with_context(|| format!("{caller} has no sidecar"))?;
+            let sidecar = sidecar_of(state, from);
+            let sidecar = sidecar.with_context(|| format!("{} has no sidecar", caller.name))?;
             Some(state.certificate_of(sidecar)?)
         }
         Origin::ForeignAuthority(principal) => Some(Authority::generate()?.issue(principal, &[])?),
@@ -141,7 +143,11 @@ fn certificate(state: &State, from: &Origin) -> Result<Option<Certificate>> {
                 key_pem: key.serialize_pem().into(),
             })
         }
-        Origin::LeafAsAuthority(principal) => Some(signed_by_a_leaf(state, principal)?),
+        Origin::LeafAsAuthority(principal) => {
+            let member = member.and_then(|member| of_identity(state, member));
+            let member = member.context("the usual attacker has no certificate")?;
+            Some(signed_by_a_leaf(state, member, principal)?)
+        }
     })
 }
 
@@ -153,10 +159,9 @@ fn named(principal: &str) -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// The intruder's certificate is good; here it is an authority's.
-fn signed_by_a_leaf(state: &State, principal: &str) -> Result<Certificate> {
-    let intruder = Origin::Caller(Caller::Intruder);
-    let leaf = state.certificate_of(sidecar_of(state, &intruder).context("no intruder")?)?;
+/// The member's certificate is good; here it is an authority's.
+fn signed_by_a_leaf(state: &State, member: &Sidecar, principal: &str) -> Result<Certificate> {
+    let leaf = state.certificate_of(member)?;
     let leaf_key = KeyPair::from_pem(leaf.key_pem.expose_secret())?;
     // Certificates of the mesh have the subject that is the default here.
     let issuer = Issuer::new(CertificateParams::default(), leaf_key);
@@ -256,20 +261,20 @@ pub fn refused_connections(stats: &str) -> Result<u64> {
 /// The services' own logs, read from where they ended when this began.
 #[derive(Debug)]
 pub struct AppLogs {
-    files: Vec<(Target, PathBuf, u64)>,
+    files: Vec<(String, PathBuf, u64)>,
     lines: Vec<AppLine>,
 }
 
 impl AppLogs {
     /// Follows the logs in a stage's folder.
-    pub fn follow(folder: &Path) -> Self {
-        let files = [Target::Backend, Target::Frontend].map(|target| {
-            let path = folder.join(format!("{target}.log"));
+    pub fn follow(suite: &Suite, folder: &Path) -> Self {
+        let files = suite.workloads.iter().map(|workload| {
+            let path = folder.join(format!("{}.log", workload.name));
             let end = fs::metadata(&path).map_or(0, |file| file.len());
-            (target, path, end)
+            (workload.name.clone(), path, end)
         });
         Self {
-            files: files.into(),
+            files: files.collect(),
             lines: Vec::new(),
         }
     }
@@ -281,7 +286,7 @@ impl AppLogs {
                 continue;
             };
             self.lines.extend(text.lines().map(|line| AppLine {
-                at: *at,
+                at: at.clone(),
                 text: line.to_owned(),
             }));
         }

@@ -26,7 +26,7 @@ use crate::versions::versions;
 use harness::poll::Poll;
 use harness::secrets;
 use harness::stage::done_when_ok;
-use harness::workspace;
+use harness::suite::Suite;
 
 /// From the first start ever to the master realm's keys.
 const FIRST_START: Duration = Duration::from_mins(10);
@@ -40,9 +40,9 @@ pub struct Prepared {
 }
 
 /// Fetches and prepares Keycloak, unless that is done.
-pub async fn prepare() -> Result<Prepared> {
+pub async fn prepare(suite: &Suite) -> Result<Prepared> {
     // The kept classes are of one JVM, the build of one set of options.
-    let options = build_options()?;
+    let options = build_options(&suite.path(&suite.manifests.keycloak_image))?;
     let name = format!(
         "keycloak-{}-java-{}-{:08x}",
         versions().keycloak,
@@ -144,9 +144,8 @@ impl Prepared {
 }
 
 /// The options of the build step, `KC_…` by name, as the image has them.
-fn build_options() -> Result<Vec<(String, String)>> {
-    let recipe = workspace::path("manifests/keycloak/Dockerfile");
-    let text = fs::read_to_string(&recipe).with_context(|| recipe.display().to_string())?;
+fn build_options(recipe: &Path) -> Result<Vec<(String, String)>> {
+    let text = fs::read_to_string(recipe).with_context(|| recipe.display().to_string())?;
     let settings = text.lines().filter_map(|line| line.strip_prefix("ENV "));
     let options: Vec<_> = settings
         .flat_map(str::split_whitespace)

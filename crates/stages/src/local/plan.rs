@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::keycloak;
@@ -17,8 +16,11 @@ use super::process::Process;
 use super::state::{self, Sidecar, State};
 use crate::manifest;
 use crate::secrets;
+use crate::tool;
 use envoy::{self, Authority, Bootstrap, Outbound, Upstream};
 use harness::secrets::RealmSecrets;
+use harness::suite::{Program, Suite};
+use harness::trouble::Trouble;
 use harness::workspace;
 
 /// Where istio-proxy has them, too.
@@ -28,30 +30,26 @@ const OUTBOUND_PORT: u16 = 15001;
 const APP_OFFSET: u16 = 10000;
 
 /// What is to run, from the manifests.
-pub struct Plan {
+pub struct Plan<'a> {
+    suite: &'a Suite,
     keycloak: Objects,
     apps: Objects,
     callers: Objects,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Reads the manifests.
-    pub fn new(secrets: &RealmSecrets) -> Result<Self> {
-        let objects = |folder: &str| -> Result<Vec<DynamicObject>> {
-            let path = workspace::path("manifests").join(folder);
-            Ok(manifest::load_kustomization(&path)?)
-        };
-        let with_secrets = |folder| -> Result<Objects> {
-            Objects::new(
-                objects(folder)?
-                    .into_iter()
-                    .chain(secrets::objects(secrets)?),
-            )
+    pub fn new(suite: &'a Suite, secrets: &RealmSecrets) -> Result<Self> {
+        let secrets = secrets::objects(suite, secrets)?;
+        let load = |folder: &Path| -> Result<Objects> {
+            let objects = manifest::load_kustomization(&suite.path(folder))?;
+            Objects::new(objects.into_iter().chain(secrets.iter().cloned()))
         };
         Ok(Self {
-            keycloak: with_secrets("keycloak")?,
-            apps: with_secrets("apps")?,
-            callers: Objects::new(objects("callers")?)?,
+            suite,
+            keycloak: load(&suite.manifests.keycloak)?,
+            apps: load(&suite.manifests.workloads)?,
+            callers: load(&suite.manifests.callers)?,
         })
     }
 
@@ -126,7 +124,7 @@ impl Plan {
             keycloak: keycloak_address,
             sidecars,
             upstreams,
-            access_log: access_log_format()?,
+            access_log: access_log_format(self.suite)?,
             processes: Vec::new(),
         };
         state.save()?;
@@ -147,20 +145,25 @@ impl Plan {
     pub fn start_apps(&self, state: &mut State) -> Result<()> {
         for pod in self.apps.pods()? {
             let sidecars = &state.sidecars;
-            let sidecar = sidecars.iter().find(|sidecar| sidecar.name == pod.name);
+            let principal = pod.principal();
+            let sidecar = sidecars
+                .iter()
+                .find(|sidecar| sidecar.name == pod.name && sidecar.principal == principal);
             let sidecar = sidecar.with_context(|| format!("{} has no sidecar", pod.name))?;
             let inbound = sidecar.inbound.as_ref();
             let app = inbound.with_context(|| format!("{} has no port `http`", pod.name))?;
             let root = state.folder.join(pod.name);
             pod.write_files(&root)?;
-            let program = workspace::target_dir().join("release").join(pod.name);
-            let mut command = Command::new(program);
+            let program = program(self.suite, &pod)?;
+            let mut command = Command::new(binary(&program.package));
             command
                 .env_clear()
                 .envs(pod.env(&root)?)
-                .env(
-                    format!("{}_ADDR", pod.name.to_uppercase()),
-                    app.app.to_string(),
+                .envs(
+                    program
+                        .listens_by
+                        .iter()
+                        .map(|it| (it, app.app.to_string())),
                 )
                 .env("CONNECT_TO", sidecar.outbound.to_string())
                 .args(pod.args());
@@ -168,6 +171,31 @@ impl Plan {
             state.started(Process::spawn(pod.name, command, &log)?)?;
         }
         Ok(())
+    }
+}
+
+/// What runs a pod's image.
+fn program<'a>(suite: &'a Suite, pod: &Pod<'_>) -> Result<&'a Program> {
+    let mut programs = suite.programs.iter();
+    let image = pod.image();
+    programs.find(|it| it.image == image).with_context(|| {
+        Trouble::new(
+            format!("nothing runs the image `{image}` of {} here", pod.name),
+            format!(
+                "name what does under `programs` of {}",
+                harness::suite::FILE
+            ),
+        )
+    })
+}
+
+/// The binary of a package: from this checkout, or from PATH.
+fn binary(package: &str) -> PathBuf {
+    let built = workspace::target_dir().join("release").join(package);
+    if built.exists() {
+        built
+    } else {
+        tool::find(package).unwrap_or(built)
     }
 }
 
@@ -212,8 +240,8 @@ pub fn start_sidecars(envoy: &Path, state: &mut State) -> Result<()> {
 }
 
 /// The access log's fields, as the mesh's configuration has them.
-fn access_log_format() -> Result<BTreeMap<String, String>> {
-    let path = workspace::path("manifests/istio/istio.yaml");
+fn access_log_format(suite: &Suite) -> Result<BTreeMap<String, String>> {
+    let path = suite.path(&suite.manifests.istio);
     let mesh: Value = serde_saphyr::from_str(&fs::read_to_string(&path)?)?;
     let format = mesh["spec"]["meshConfig"]["accessLogFormat"].as_str();
     let format = format.with_context(|| format!("{}: no accessLogFormat", path.display()))?;

@@ -113,6 +113,11 @@ impl Pod<'_> {
             .is_none_or(|inject| inject != "false")
     }
 
+    /// The container's image.
+    pub fn image(&self) -> &str {
+        self.container.image.as_deref().unwrap_or_default()
+    }
+
     /// The container's arguments.
     pub fn args(&self) -> &[String] {
         self.container.args.as_deref().unwrap_or_default()

@@ -1,6 +1,7 @@
 //! A local stage that stands.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -9,29 +10,31 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, future, stream};
-use policy::http_filters;
 use token_client::{ConnectTo, batch};
 
 use super::attacker::{self, AppLogs};
 use super::process::Process;
 use super::state::{self, Sidecar, State};
 use crate::versions::versions;
+use async_trait::async_trait;
 use envoy::sidecar;
 use envoy::{self, Admin, Inbound, PortRules};
 use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
-use harness::case::{Caller, Profile, StageName};
+use harness::case::StageName;
 use harness::evidence::Evidence;
-use harness::model::Model;
 use harness::poll::{Poll, Timeouts};
 use harness::redact::redact;
+use harness::rules::Rules;
 use harness::secrets::RealmSecrets;
 use harness::stage::{Stage, done_when_ok};
+use harness::suite::Suite;
 
 /// Requests of one batch under way at once.
 const IN_FLIGHT: usize = 16;
 
 /// A mesh of processes.
-pub struct LocalStage {
+pub struct LocalStage<'a> {
+    suite: &'a Suite,
     state: State,
     secrets: RealmSecrets,
     /// One for each identity.
@@ -40,9 +43,9 @@ pub struct LocalStage {
     app_logs: Mutex<AppLogs>,
 }
 
-impl LocalStage {
+impl<'a> LocalStage<'a> {
     /// With a line to each caller, and an ear at each proxy from now on.
-    pub fn new(state: State, secrets: RealmSecrets) -> Self {
+    pub fn new(suite: &'a Suite, state: State, secrets: RealmSecrets) -> Self {
         let sender = |sidecar: &Sidecar| {
             let sender = batch::Sender::connecting_to(ConnectTo(sidecar.outbound));
             (sidecar.principal.clone(), sender)
@@ -53,48 +56,12 @@ impl LocalStage {
             .filter(|sidecar| sidecar.inbound.is_some());
         let logs = state::Logs::follow(observed.map(|sidecar| state.access_log_of(sidecar)));
         Self {
+            suite,
             senders: state.sidecars.iter().map(sender).collect(),
             logs: Mutex::new(logs),
-            app_logs: Mutex::new(AppLogs::follow(&state.folder)),
+            app_logs: Mutex::new(AppLogs::follow(suite, &state.folder)),
             state,
             secrets,
-        }
-    }
-
-    /// Says on stderr where everything is.
-    pub fn introduce(&self) {
-        let State {
-            folder,
-            keycloak,
-            sidecars,
-            ..
-        } = &self.state;
-        eprintln!("\nthe mesh stands, in {}", folder.display());
-        for sidecar in sidecars {
-            if let Some(inbound) = &sidecar.inbound {
-                eprintln!(
-                    "  {:<20} http://{}  (its Envoy: {})",
-                    sidecar.name, inbound.app, inbound.address
-                );
-            }
-        }
-        eprintln!("  {:<20} http://{keycloak}", "keycloak");
-        for sidecar in sidecars {
-            eprintln!(
-                "  {:<20} http://{}",
-                format!("envoy of {}", sidecar.name),
-                sidecar.admin
-            );
-        }
-        eprintln!("edits of manifests/policy take effect at once; Ctrl-C ends it all");
-    }
-
-    /// Returns, with an error, when a process ends that should be there.
-    pub async fn until_a_process_ends(&self) -> Result<()> {
-        let mut look = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            look.tick().await;
-            self.check_alive()?;
         }
     }
 
@@ -139,27 +106,22 @@ impl LocalStage {
     }
 
     /// What istiod does for one sidecar.
-    async fn put_rules(&self, sidecar: &Sidecar, model: &Model) -> Result<()> {
+    async fn put_rules(&self, sidecar: &Sidecar, rules: &Rules) -> Result<()> {
         let Some(inbound) = &sidecar.inbound else {
             return Ok(());
         };
-        let Model {
+        let Rules {
             mesh,
             manifests,
             keys,
-        } = model;
+            ..
+        } = rules;
         let workload = sidecar.workload();
-        let port = Some(inbound.port);
-        let mtls = mesh.mtls(manifests, &workload).of(port);
-        let filters = http_filters(mesh, manifests, &workload, port, keys)?.filters;
+        let (on_port, _) = PortRules::of(mesh, manifests, keys, &workload, inbound.port)?;
         let listener = Inbound {
             name: "inbound",
             address: inbound.address,
-            ports: &[PortRules {
-                port: inbound.port,
-                mtls: mtls.unwrap_or_default(),
-                filters,
-            }],
+            ports: &[on_port],
             certificate: &self.state.certificate_of(sidecar)?,
             root_pem: &self.state.root_pem,
             trust_domains: &[&mesh.trust_domain],
@@ -175,25 +137,31 @@ impl LocalStage {
         swapped.with_context(|| format!("sidecar of {}", sidecar.name))
     }
 
+    /// The principal of a caller; `None` if it has no sidecar.
+    fn principal(&self, caller: &str) -> Result<Option<String>> {
+        Ok(self.suite.caller(caller)?.principal(&self.suite.mesh))
+    }
+
     /// The sender that has a caller's identity; without a sidecar, one that
     /// goes straight to the workload behind the URL's host.
-    fn sender(&self, caller: Caller, url: &str) -> Result<batch::Sender> {
-        if caller == Caller::Outsider {
+    fn sender(&self, caller: &str, url: &str) -> Result<batch::Sender> {
+        let Some(principal) = self.principal(caller)? else {
             let url: url::Url = url.parse()?;
+            let port = url.port_or_known_default();
             let upstreams = &self.state.upstreams;
             let upstream = upstreams
                 .iter()
-                .find(|it| Some(it.host.as_str()) == url.host_str());
+                .find(|it| Some(it.host.as_str()) == url.host_str() && Some(it.port) == port);
             let upstream = upstream.with_context(|| format!("no service at {url}"))?;
             return Ok(batch::Sender::connecting_to(ConnectTo(upstream.endpoint)));
-        }
-        let principal = format!("cluster.local/ns/demo/sa/{caller}");
+        };
         let sender = self.senders.get(&principal).cloned();
         sender.with_context(|| format!("no workload is {principal}"))
     }
 }
 
-impl Stage for LocalStage {
+#[async_trait(?Send)]
+impl Stage for LocalStage<'_> {
     fn name(&self) -> StageName {
         StageName::Local
     }
@@ -209,17 +177,15 @@ impl Stage for LocalStage {
         Ok(self.secrets.clone())
     }
 
-    async fn apply_policy(&self, profile: Profile) -> Result<()> {
-        // Broken manifests fail here, and the old rules stay.
-        let model = Model::of(self, profile).await?;
+    async fn apply(&self, rules: &Rules) -> Result<()> {
         let sidecars = self.state.sidecars.iter();
-        future::try_join_all(sidecars.map(|sidecar| self.put_rules(sidecar, &model))).await?;
+        future::try_join_all(sidecars.map(|sidecar| self.put_rules(sidecar, rules))).await?;
         Ok(())
     }
 
     async fn ask(
         &self,
-        caller: Caller,
+        caller: &str,
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>> {
         self.check_alive()?;
@@ -240,11 +206,44 @@ impl Stage for LocalStage {
         self.logs.lock().expect("lock must be whole").read()
     }
 
-    fn address_of(&self, caller: Caller) -> Result<IpAddr> {
-        let principal = format!("cluster.local/ns/demo/sa/{caller}");
+    fn address_of(&self, caller: &str) -> Result<IpAddr> {
+        let principal = self.principal(caller)?;
         let mut sidecars = self.state.sidecars.iter();
-        let sidecar = sidecars.find(|sidecar| sidecar.principal == principal);
+        let sidecar = sidecars.find(|sidecar| Some(&sidecar.principal) == principal.as_ref());
         Ok(sidecar.map_or(Ipv4Addr::LOCALHOST.into(), |it| it.outbound.ip()))
+    }
+
+    fn introduction(&self) -> String {
+        let State {
+            folder,
+            keycloak,
+            sidecars,
+            ..
+        } = &self.state;
+        let mut text = format!("the mesh stands, in {}\n", folder.display());
+        for sidecar in sidecars {
+            if let Some(inbound) = &sidecar.inbound {
+                let _ = writeln!(
+                    text,
+                    "  {:<20} http://{}  (its Envoy: {})",
+                    sidecar.name, inbound.app, inbound.address
+                );
+            }
+        }
+        let _ = writeln!(text, "  {:<20} http://{keycloak}", "keycloak");
+        for sidecar in sidecars {
+            let name = format!("envoy of {}", sidecar.name);
+            let _ = writeln!(text, "  {name:<20} http://{}", sidecar.admin);
+        }
+        text
+    }
+
+    async fn until_it_breaks(&self) -> Result<()> {
+        let mut look = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            look.tick().await;
+            self.check_alive()?;
+        }
     }
 
     fn comparable(&self) -> Vec<String> {
@@ -254,7 +253,7 @@ impl Stage for LocalStage {
     }
 
     /// Its filters were made from the model; here is what Envoy took.
-    async fn difference(&self, workload: &str, model: &Model) -> Result<Option<String>> {
+    async fn difference(&self, workload: &str, rules: &Rules) -> Result<Option<String>> {
         let mut sidecars = self.state.sidecars.iter();
         let found = sidecars.find(|sidecar| sidecar.name == workload);
         let found = found.with_context(|| format!("no sidecar of {workload}"))?;
@@ -263,7 +262,7 @@ impl Stage for LocalStage {
         for chain in &mut read.chains {
             chain.port = found.inbound.as_ref().map(|inbound| inbound.port);
         }
-        read.difference(model)
+        read.difference(rules)
     }
 
     /// Any bytes, with any certificate.
@@ -272,11 +271,13 @@ impl Stage for LocalStage {
     }
 
     async fn attack(&self, shot: &Shot) -> Result<RawAnswer> {
-        attacker::attack(&self.state, shot).await
+        let usual = self.suite.attacks.as_ref();
+        let member = usual.map(|usual| self.principal(&usual.from)).transpose()?;
+        attacker::attack(&self.state, member.flatten().as_deref(), shot).await
     }
 
-    async fn refused_connections(&self, of: Target) -> Result<Option<u64>> {
-        let sidecar = self.state.sidecar(&of.to_string())?;
+    async fn refused_connections(&self, of: &Target) -> Result<Option<u64>> {
+        let sidecar = self.state.sidecar(&of.name)?;
         let stats = self.admin(sidecar).get("/stats").await?;
         attacker::refused_connections(&stats).map(Some)
     }

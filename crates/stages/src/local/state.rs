@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::private;
 use super::process::Process;
 use crate::manifest;
-use crate::secrets::{self, KEYCLOAKS};
+use crate::secrets;
 use envoy::{Certificate, Upstream};
 use harness::evidence::Evidence;
 use harness::secrets::RealmSecrets;
+use harness::suite::Suite;
+use k8s_openapi::api::core::v1::Secret;
 
 const FILE: &str = "state.json";
 const SECRETS: &str = "secrets.yaml";
@@ -160,22 +162,18 @@ pub fn save_certificate(folder: &Path, sidecar: &Sidecar, certificate: &Certific
 }
 
 /// Keeps the realm's secrets.
-pub fn save_secrets(folder: &Path, secrets: &RealmSecrets) -> Result<()> {
-    let text = manifest::to_yaml(&secrets::objects(secrets)?);
+pub fn save_secrets(suite: &Suite, folder: &Path, secrets: &RealmSecrets) -> Result<()> {
+    let text = manifest::to_yaml(&secrets::objects(suite, secrets)?);
     private::write(&folder.join(SECRETS), text)
 }
 
 /// Reads the realm's secrets back.
-pub fn load_secrets(folder: &Path) -> Result<RealmSecrets> {
-    let objects = manifest::load_file(&folder.join(SECRETS))?;
-    let of_keycloak = objects.iter().filter(|object| {
-        let name = object.metadata.name.as_deref();
-        name.is_some_and(|name| KEYCLOAKS.contains(&name))
-    });
-    let of_keycloak = of_keycloak
-        .map(|object| Ok(serde_json::from_value(serde_json::to_value(object)?)?))
-        .collect::<Result<Vec<_>>>()?;
-    secrets::from_secrets(&of_keycloak)
+pub fn load_secrets(suite: &Suite, folder: &Path) -> Result<RealmSecrets> {
+    let path = folder.join(SECRETS);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let objects: Vec<Secret> = serde_saphyr::from_multiple(&text)
+        .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.without_snippet()))?;
+    secrets::from_secrets(suite, &objects)
 }
 
 /// Access logs, read from where they ended when this began.

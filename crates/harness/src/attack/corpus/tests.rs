@@ -1,8 +1,8 @@
 use super::*;
 use crate::workspace;
 
-fn grants() -> Grants {
-    Grants::load(&workspace::path("e2e/grants.yaml")).unwrap()
+fn suite() -> Suite {
+    Suite::load(&workspace::path("e2e")).unwrap()
 }
 
 fn load(files: &[(&str, &str)]) -> Result<Corpus, CorpusError> {
@@ -10,7 +10,7 @@ fn load(files: &[(&str, &str)]) -> Result<Corpus, CorpusError> {
     for (name, text) in files {
         fs::write(dir.path().join(name), text).unwrap();
     }
-    Corpus::load(dir.path(), &grants())
+    Corpus::load(dir.path(), &suite())
 }
 
 const CONTROL: (&str, &str) = (
@@ -29,7 +29,7 @@ fn problem(attack: &str) -> String {
 
 #[test]
 fn the_corpus_is_well_formed_large_and_of_every_class() {
-    let corpus = Corpus::load(&workspace::path("e2e/attacks"), &grants()).unwrap();
+    let corpus = Corpus::load(&workspace::path("e2e/attacks"), &suite()).unwrap();
     let classes = corpus.classes();
     let attacks: usize = classes.values().sum();
     assert!(attacks >= 400, "{attacks} attacks");
@@ -58,7 +58,7 @@ fn the_corpus_is_well_formed_large_and_of_every_class() {
 
 #[test]
 fn the_short_form_has_every_class_and_every_control() {
-    let corpus = Corpus::load(&workspace::path("e2e/attacks"), &grants()).unwrap();
+    let corpus = Corpus::load(&workspace::path("e2e/attacks"), &suite()).unwrap();
     let short = corpus.select(&[], true).unwrap();
     let classes: BTreeSet<_> = short.iter().map(|attack| &attack.class).collect();
     assert_eq!(classes.len(), corpus.classes().len() + 1);

@@ -10,10 +10,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use token_client::batch::{self, Outcome as Sent, Response};
 
-use super::super::{AppLine, Origin, Sent as Request};
+use async_trait::async_trait;
+
+use super::super::{AppLine, Origin, Sent as Request, Target};
 use super::*;
 use crate::case::StageName;
+use crate::poll::Timeouts;
+use crate::rules::Rules;
 use crate::secrets::RealmSecrets;
+use crate::suite::Suite;
 use crate::workspace;
 
 /// What is wrong with a mesh.
@@ -39,10 +44,10 @@ struct Play {
 }
 
 impl Play {
-    fn new(broken: Broken) -> Self {
+    fn new(broken: Broken, suite: &Suite) -> Self {
         Self {
             broken,
-            secrets: RealmSecrets::generate().unwrap(),
+            secrets: RealmSecrets::generate(suite).unwrap(),
             evidence: Mutex::default(),
             lines: Mutex::default(),
         }
@@ -65,12 +70,13 @@ impl Play {
             .read([record.to_string().as_str()]);
     }
 
-    fn log(&self, at: Target, id: &str) {
+    fn log(&self, at: &str, id: &str) {
         if self.broken == Broken::Unheard {
             return;
         }
         let span = json!({"request_id": id, "method": "GET", "path": "/data"});
         let text = json!({"status": 200, "span": span}).to_string();
+        let at = at.to_owned();
         self.lines.lock().unwrap().push(AppLine { at, text });
     }
 }
@@ -85,6 +91,7 @@ fn id_in(bytes: &[u8]) -> String {
     id.map_or_else(String::new, |id| String::from_utf8_lossy(id).into_owned())
 }
 
+#[async_trait(?Send)]
 impl Stage for Play {
     fn name(&self) -> StageName {
         StageName::Local
@@ -98,14 +105,14 @@ impl Stage for Play {
         Ok(self.secrets.clone())
     }
 
-    async fn apply_policy(&self, _: Profile) -> Result<()> {
+    async fn apply(&self, _: &Rules) -> Result<()> {
         Ok(())
     }
 
-    /// Grants every token, and lets the requests at the end through.
+    /// Grants every token.
     async fn ask(
         &self,
-        _: Caller,
+        _: &str,
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>> {
         let encode = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -115,12 +122,6 @@ impl Stage for Play {
                 encode(json!({"alg": "RS256", "kid": "k"})),
                 encode(json!({"sub": "1"}))
             );
-            let at = if request.url.contains("frontend") {
-                Target::Frontend
-            } else {
-                Target::Backend
-            };
-            self.log(at, &request.id);
             let body = json!({"access_token": token, "refresh_token": token}).to_string();
             let answer = batch::Answer {
                 id: Some(request.id.clone()),
@@ -140,7 +141,7 @@ impl Stage for Play {
         self.evidence.lock().unwrap().clone()
     }
 
-    fn address_of(&self, _: Caller) -> Result<IpAddr> {
+    fn address_of(&self, _: &str) -> Result<IpAddr> {
         Ok([127, 0, 0, 1].into())
     }
 
@@ -152,14 +153,14 @@ impl Stage for Play {
         let id = id_in(&shot.bytes);
         let status = if self.broken == Broken::Open {
             self.record(&id, 200, "via_upstream");
-            self.log(shot.to, &id);
+            self.log(&shot.to.name, &id);
             200
         } else {
             self.record(&id, 401, "lua_response");
             401
         };
         if self.broken == Broken::Leaking {
-            self.log(shot.to, "a request that nobody sent");
+            self.log(&shot.to.name, "a request that nobody sent");
         }
         Ok(RawAnswer {
             local: None,
@@ -168,7 +169,7 @@ impl Stage for Play {
         })
     }
 
-    async fn refused_connections(&self, _: Target) -> Result<Option<u64>> {
+    async fn refused_connections(&self, _: &Target) -> Result<Option<u64>> {
         Ok(Some(0))
     }
 
@@ -183,20 +184,18 @@ impl Stage for Play {
 
 /// What the short form of the project's corpus says of such a mesh.
 async fn fire_at(broken: Broken) -> Run {
-    let grants = Grants::load(&workspace::path("e2e/grants.yaml")).unwrap();
+    let suite = Suite::load(&workspace::path("e2e")).unwrap();
     let selection = Selection {
-        filters: Vec::new(),
         short: true,
-        corpus: workspace::path("e2e/attacks"),
+        ..Selection::default()
     };
     let timeouts = Timeouts {
         access_log: Duration::from_millis(100),
         ..Timeouts::default()
     };
-    let stage = Play::new(broken);
-    fire(&stage, &grants, &selection, &Phases::default(), &timeouts)
-        .await
-        .unwrap()
+    let stage = Play::new(broken, &suite);
+    let asker = Asker::new(&suite, &stage, &timeouts).await.unwrap();
+    fire(&asker, &selection, &Phases::default()).await.unwrap()
 }
 
 fn about(row: &Row) -> String {

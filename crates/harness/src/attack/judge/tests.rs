@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::super::answer::Answer;
 use super::*;
+use crate::suite::Suite;
+use crate::workspace;
 
 /// An attack and its witnesses, all of them as they should be until spoilt.
 struct Trial {
@@ -14,6 +16,14 @@ struct Trial {
     answers: Answers,
     handshakes: Option<u64>,
     complete: bool,
+}
+
+/// An attack of the project's own suite.
+fn resolved(spec: Value) -> Spec {
+    let mut spec: Spec = serde_json::from_value(spec).unwrap();
+    let suite = Suite::load(&workspace::path("e2e")).unwrap();
+    spec.resolve(&suite).unwrap();
+    spec
 }
 
 fn object(value: &Value) -> Object {
@@ -50,7 +60,7 @@ fn answered(status: u16) -> Answers {
 
 fn seen() -> AppRecord {
     AppRecord {
-        at: Target::Backend,
+        at: "backend".to_owned(),
         request_id: "4f2c".to_owned(),
         method: "GET".to_owned(),
         path: "/data".to_owned(),
@@ -68,7 +78,7 @@ impl Trial {
     fn of(expect: &Value) -> Self {
         let spec = json!({"token": {"granted": "user"}, "expect": expect});
         Self {
-            spec: serde_json::from_value(spec).unwrap(),
+            spec: resolved(spec),
             claims: object(&json!({"sub": "42", "email": "user@example.com"})),
             records: Vec::new(),
             seen: Vec::new(),
@@ -101,11 +111,12 @@ impl Trial {
         let records: Vec<_> = self.records.iter().collect();
         let nobody = Object::new();
         let frontend = object(&json!({"sub": "7", "azp": "frontend"}));
+        let granted = BTreeMap::from([("frontend".to_owned(), frontend)]);
         judge(&Facts {
             spec: &self.spec,
             claims: &self.claims,
             other_claims: &nobody,
-            frontend_claims: &frontend,
+            granted_claims: &granted,
             address: Some((Ipv4Addr::new(127, 0, 0, 9).into(), Some(4711))),
             answers: &self.answers,
             records: &records,
@@ -241,22 +252,21 @@ fn a_refused_handshake_is_known_by_the_proxys_count() {
     trial.handshakes = Some(1);
     assert_eq!(trial.wrong(), [""; 0]);
     // A counter is no witness for those who are let in to speak HTTP.
-    trial.spec.from = serde_json::from_value(json!("intruder")).unwrap();
+    trial.spec.from = Trial::refused().spec.from;
     assert_eq!(trial.wrong(), ["proxy's log"]);
 }
 
 #[test]
 fn what_the_frontend_asks_of_the_backend_is_judged_as_its_own() {
     let mut trial = Trial::by_design();
-    trial.spec = serde_json::from_value(json!({
+    trial.spec = resolved(json!({
         "to": "frontend",
         "request": {"path": "/"},
         "expect": {"by_design": {"because": "it may", "app": [
             {"at": "frontend", "identity": "nobody"},
-            {"at": "backend", "path": "/data", "identity": "frontend"},
+            {"at": "backend", "path": "/data", "identity": {"granted": "frontend"}},
         ]}},
-    }))
-    .unwrap();
+    }));
     let mut first = record(200, "via_upstream");
     first["path"] = json!("/");
     let mut hop = record(200, "via_upstream");
@@ -267,7 +277,7 @@ fn what_the_frontend_asks_of_the_backend_is_judged_as_its_own() {
         .map(|record| AccessRecord::parse(&record.to_string()).unwrap())
         .collect();
     let frontend = AppRecord {
-        at: Target::Frontend,
+        at: "frontend".to_owned(),
         path: "/".to_owned(),
         identity: BTreeMap::new(),
         ..seen()

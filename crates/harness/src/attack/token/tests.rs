@@ -5,7 +5,8 @@ use crate::token::{Granted, Keyring, generate_private_key};
 
 /// What a recipe makes of a granted token `{"alg":"RS256","kid":"k"}.{"sub":"42"}`.
 fn make(recipe: Value) -> (String, Object) {
-    let keyring = Keyring::new(&generate_private_key().unwrap()).unwrap();
+    let key = generate_private_key().unwrap();
+    let keyring = Keyring::new([("r", &key)]).unwrap();
     let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let token = format!(
         "{}.{}.{}",
@@ -16,6 +17,7 @@ fn make(recipe: Value) -> (String, Object) {
     let granted = BTreeMap::from([(
         "user".to_owned(),
         Granted {
+            realm: "r".to_owned(),
             access_token: token.into(),
             refresh_token: None,
         },

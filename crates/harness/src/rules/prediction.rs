@@ -52,6 +52,25 @@ impl From<&Explanation> for Explained {
     }
 }
 
+impl Explained {
+    /// The cause in one line: what decides, and what it wanted.
+    pub fn in_words(&self) -> String {
+        let Self {
+            verdict,
+            filter,
+            policy,
+            reason,
+            wanted,
+        } = self;
+        let decider = policy.as_ref().unwrap_or(filter);
+        let wanted = match &wanted[..] {
+            [] => String::new(),
+            wanted => format!("; wanted {}", wanted.join(", ")),
+        };
+        format!("{verdict} by {decider}: {reason}{wanted}")
+    }
+}
+
 fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Allowed => "allowed",
@@ -155,21 +174,29 @@ pub fn pairs(
 /// The realm of a challenge repeats the query. The model blots out a token that
 /// is in it, so what stands in that place is blotted out here.
 fn challenge(predicted: Option<String>, seen: String) -> Pair {
-    const TOKEN: &str = "<token>";
-    let blotted = predicted.as_ref().filter(|text| {
-        let (Some((before, _)), Some((_, after))) =
-            (text.split_once(TOKEN), text.rsplit_once(TOKEN))
-        else {
-            return false;
-        };
-        seen.strip_prefix(before)
-            .is_some_and(|rest| rest.ends_with(after))
-    });
+    let blotted = predicted.as_ref().filter(|text| fits(text, &seen));
     Pair {
         about: "www-authenticate",
         seen: blotted.cloned().unwrap_or(seen),
         predicted,
     }
+}
+
+/// Whether a text is as the model says, which tells no tokens: it writes
+/// `<token>` where one stands.
+pub fn fits(model: &str, text: &str) -> bool {
+    let mut parts = model.split("<token>");
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    for part in parts {
+        let end = rest.find(['&', '"']).unwrap_or(rest.len());
+        let Some(after) = rest[end..].strip_prefix(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty()
 }
 
 fn predicted_filter(outcome: &Outcome) -> Option<DecidedBy> {

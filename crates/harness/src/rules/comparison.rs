@@ -3,9 +3,9 @@
 use anyhow::Result;
 use futures::future;
 
-use crate::case::{Profile, matches};
-use crate::model::Model;
-use crate::report::Row;
+use super::Rules;
+use crate::case::matches;
+use crate::report::{Row, RowOf};
 use crate::stage::Stage;
 use crate::verdict::{Mismatch, Outcome};
 
@@ -13,7 +13,7 @@ const FAMILY: &str = "model";
 
 /// The workloads that are to be compared: those whose row the filters mean, or
 /// all of them without a filter.
-pub fn select(stage: &impl Stage, filters: &[String]) -> Vec<String> {
+pub fn select(stage: &dyn Stage, filters: &[String]) -> Vec<String> {
     let wanted = |workload: &String| {
         let (name, means) = (name(workload), |text: &str| {
             filters.iter().any(|filter| matches(filter, text))
@@ -25,13 +25,13 @@ pub fn select(stage: &impl Stage, filters: &[String]) -> Vec<String> {
 
 /// Compares the sidecars of these workloads with the model.
 pub async fn compare(
-    stage: &impl Stage,
-    profile: Profile,
-    model: &Model,
+    stage: &dyn Stage,
+    rules: &Rules,
+    of: &RowOf<'_>,
     workloads: &[String],
 ) -> Result<Vec<Row>> {
     let compare = workloads.iter().map(async |workload| {
-        let difference = stage.difference(workload, model).await?;
+        let difference = stage.difference(workload, rules).await?;
         let what = "filters of its sidecar";
         let got = difference.as_ref().map_or("equal", |_| "different");
         let outcome = difference.as_ref().map_or(Outcome::Passed, |text| {
@@ -41,16 +41,8 @@ pub async fn compare(
             let got = format!("{} lines differ", text.lines().filter(changed).count());
             Outcome::of(vec![Mismatch::new(what, "as the model has them", got)])
         });
-        let mut row = Row::check(
-            &name(workload),
-            FAMILY,
-            stage.name(),
-            profile,
-            [what, "equal", got],
-            outcome,
-        );
-        row.difference = difference;
-        anyhow::Ok(row)
+        let name = name(workload);
+        anyhow::Ok(of.check(&name, FAMILY, [what, "equal", got], difference, outcome))
     });
     future::try_join_all(compare).await
 }
