@@ -22,9 +22,8 @@ pub fn cannot_attack(from: &Origin, request: &Sent) -> Option<String> {
     let Origin::Caller(caller) = from else {
         return Some("a pod has no other certificate than its sidecar's".to_owned());
     };
-    if caller.principal.is_none() {
-        return None;
-    }
+    // Plain text has no sidecar on its way.
+    caller.principal.as_ref()?;
     let by_the_sidecar = "the pod's own sidecar";
     if request.lines.is_some() || request.h2.is_some() {
         return Some(format!(
