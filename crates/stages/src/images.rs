@@ -34,7 +34,8 @@ pub async fn build_services(programs: &[Program]) -> Result<()> {
         let context = tempfile::tempdir()?;
         std::fs::copy(binaries.join(package), context.path().join(package))
             .with_context(|| format!("cargo left no binary `{package}`"))?;
-        build(image, &workspace::path(package), context.path()).await?;
+        let recipe = workspace::path(package).join("Dockerfile");
+        build(image, &recipe, context.path()).await?;
     }
     Ok(())
 }
