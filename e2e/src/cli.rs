@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use harness::suite::{Profile, Suite};
+use stages::name::MeshName;
 
 use crate::arguments::{Ask, SuiteFolder};
 use crate::commands::attacks::Attacks;
@@ -34,9 +35,10 @@ enum Command {
     Demo {
         #[command(flatten)]
         suite: SuiteFolder,
-        /// Name of the local stage; two with different names may run side by side
+        /// Name of the local stage, a DNS label; two with different names may run
+        /// side by side
         #[arg(long, default_value = NAME)]
-        name: String,
+        name: MeshName,
         #[command(flatten)]
         ask: Ask,
     },
@@ -93,6 +95,10 @@ enum Command {
         suite: SuiteFolder,
         #[command(flatten)]
         place: Place,
+        /// Every mesh that `up` made and nobody works with: local stages of any
+        /// checkout, and kind clusters
+        #[arg(long, conflicts_with_all = ["stage", "name", "context"])]
+        all: bool,
     },
     Explain(Box<Explain>),
     Translate(Translate),
@@ -142,7 +148,8 @@ impl Cli {
                 let suite = suite.load()?;
                 apply::run(&suite, &place, named(&suite, profile.as_deref())?, watch).await
             }
-            Command::Down { suite, place } => down::run(&suite.load()?, &place).await,
+            Command::Down { all: true, .. } => down::run_all().await,
+            Command::Down { suite, place, .. } => down::run(&suite, &place).await,
             Command::Explain(question) if question.needs_stage() => {
                 interruptible(question.run_on_stage()).await
             }

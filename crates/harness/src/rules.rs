@@ -14,6 +14,7 @@ use policy::{Explanation, KeySets, Manifests, Mesh, Question, Request, Token, Wo
 use serde_json::Value;
 use token_client::batch;
 
+use crate::output::say;
 use crate::stage::Stage;
 use crate::suite::manifest::{kustomization_files, objects};
 use crate::suite::yaml::read;
@@ -175,7 +176,10 @@ pub async fn fetch_keys(
             Some(response) if response.status == 200 => {
                 keys.insert(issuer, response.body.clone());
             }
-            _ => eprintln!("warning: no keys of {issuer}: {}", received(&answer)),
+            _ => say(format!(
+                "warning: no keys of {issuer}: {}",
+                received(&answer)
+            )),
         }
     }
     Ok(keys)

@@ -14,10 +14,23 @@ mod attacker;
 pub mod cluster;
 pub mod doctor;
 pub mod images;
+mod java;
 pub mod kind;
 pub mod kubernetes;
 pub mod local;
+pub mod lock;
 pub mod manifest;
+pub mod name;
+pub mod scratch;
 pub mod secrets;
 pub mod tool;
 pub mod versions;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+/// Where it is kept what meshes there are.
+fn state_dir() -> Result<PathBuf> {
+    harness::workspace::state_dir().context("neither XDG_STATE_HOME nor HOME is set")
+}

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use harness::output::print;
 use harness::secrets::RealmSecrets;
 use harness::suite::Suite;
 use stages::{manifest, secrets};
@@ -10,6 +11,6 @@ use stages::{manifest, secrets};
 /// Runs the command.
 pub fn run(suite: &Suite) -> Result<ExitCode> {
     let objects = secrets::objects(suite, &RealmSecrets::generate(suite)?)?;
-    print!("{}", manifest::to_yaml(&objects));
+    print(manifest::to_yaml(&objects))?;
     Ok(ExitCode::SUCCESS)
 }
