@@ -55,6 +55,10 @@ test-keycloak:
     KEYCLOAK_HOME=$(echo ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home) \
         cargo test --package token-client --test keycloak -- --ignored
 
+# Random signals and races at real local stages: nothing is left, nothing that stands is hurt
+storm signals="200" races="50":
+    STORM_SIGNALS={{signals}} STORM_RACES={{races}} cargo test --workspace --test safety -- --ignored
+
 # Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']
 fuzz seconds="60":

@@ -10,4 +10,5 @@ mod marks;
 mod names;
 mod output;
 mod signals;
+mod storm;
 mod world;

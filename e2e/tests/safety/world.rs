@@ -1,5 +1,6 @@
 //! A machine of a test's own: its folders, and programs that stand in for real ones.
 
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use tempfile::{NamedTempFile, TempDir};
 
 /// For what takes a moment, on a machine that is busy.
 const SOON: Duration = Duration::from_mins(1);
+/// What names of local stages on the real machine begin with.
+pub const STORM: &str = "storm";
 const LOOK: Duration = Duration::from_millis(20);
 /// How a process says whose it is.
 const WORLD: &str = "MESH_TEST_WORLD";
@@ -23,6 +26,9 @@ const WORLD: &str = "MESH_TEST_WORLD";
 /// The machine. All that is started on it carries its name in the environment.
 pub struct World {
     root: TempDir,
+    home: PathBuf,
+    cache: PathBuf,
+    target: PathBuf,
 }
 
 /// What the stand-in for cargo does: by then Keycloak and Envoy are started.
@@ -37,12 +43,15 @@ pub enum Cargo {
 impl World {
     /// With Java, Keycloak and Envoy in place, as scripts.
     pub fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let [home, cache, target] = ["home", "cache", "target"].map(|it| root.path().join(it));
         let world = Self {
-            root: tempfile::tempdir().unwrap(),
+            root,
+            home,
+            cache,
+            target,
         };
-        for folder in ["bin", "state", "cache", "tmp", "target", "home"] {
-            fs::create_dir(world.path(folder)).unwrap();
-        }
+        world.lay_out();
         world.program("bin/java", "echo 'java.version = 17.0.15' >&2");
         let suite = harness::suite::Suite::load(&workspace::path("e2e")).unwrap();
         let keycloak = local::keycloak_in_cache(&suite, "17.0.15").unwrap();
@@ -56,11 +65,31 @@ impl World {
         world.program(&format!("{envoy}/envoy/_bin/envoy"), "exec sleep 602");
         world.file(&format!("{envoy}/.complete"), "");
         world.cargo(Cargo::Hangs);
+        world
+    }
+
+    /// With the Java, Keycloak, Envoy and services of the real machine.
+    pub fn real() -> Self {
+        let home = PathBuf::from(std::env::var("HOME").unwrap());
+        let cache = workspace::cache_dir().unwrap();
+        let world = Self {
+            root: tempfile::tempdir().unwrap(),
+            home,
+            cache: cache.parent().unwrap().to_owned(),
+            target: workspace::target_dir(),
+        };
+        world.lay_out();
+        world
+    }
+
+    fn lay_out(&self) {
+        for folder in ["bin", "state", "cache", "tmp", "target", "home"] {
+            fs::create_dir(self.path(folder)).unwrap();
+        }
         // Never those of the real machine.
         for absent in ["kind", "docker"] {
-            world.program(&format!("bin/{absent}"), "exit 1");
+            self.program(&format!("bin/{absent}"), "exit 1");
         }
-        world
     }
 
     /// From now on Envoys do not hear SIGTERM.
@@ -89,7 +118,7 @@ impl World {
 
     /// The folder of a local stage.
     pub fn stage(&self, name: &str) -> PathBuf {
-        self.path("target/mesh/local").join(name)
+        self.target.join("mesh/local").join(name)
     }
 
     /// Writes a file, with the folders that it lies in.
@@ -113,11 +142,11 @@ impl World {
             .args(args)
             .current_dir(workspace::path("."))
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
-            .env("HOME", self.path("home"))
-            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env("HOME", &self.home)
+            .env("XDG_CACHE_HOME", &self.cache)
             .env("XDG_STATE_HOME", self.path("state"))
             .env("TMPDIR", self.path("tmp"))
-            .env("CARGO_TARGET_DIR", self.path("target"))
+            .env("CARGO_TARGET_DIR", &self.target)
             .env("MESH_TEST_STAGE", self.stage("x"))
             .env(WORLD, self.root.path())
             .env_remove("JAVA_HOME")
@@ -182,19 +211,25 @@ impl World {
             .collect()
     }
 
-    fn all_processes(&self) -> Vec<(u32, String)> {
+    /// The same with their ids.
+    pub fn all_processes(&self) -> Vec<(u32, String)> {
         let mut system = System::new();
         let what = ProcessRefreshKind::nothing()
             .with_environ(UpdateKind::Always)
             .with_cmd(UpdateKind::Always);
         system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
         let mark = format!("{WORLD}={}", self.root.path().display());
+        // A service has nothing of the environment but what its pod has.
+        let temporary = format!("TMPDIR={}", self.stage(STORM).display());
+        let is_ours = |variable: &OsString| {
+            *variable == *mark || variable.to_string_lossy().starts_with(&temporary)
+        };
         let ours = system
             .processes()
             .values()
             // Threads are listed, too.
             .filter(|process| process.thread_kind().is_none())
-            .filter(|process| process.environ().iter().any(|it| *it == *mark));
+            .filter(|process| process.environ().iter().any(is_ours));
         ours.map(|process| {
             let words = process.cmd().iter().map(|it| it.to_string_lossy());
             (process.pid().as_u32(), words.collect::<Vec<_>>().join(" "))
