@@ -114,6 +114,7 @@ pub(super) struct ExpectedYaml {
     headers: BTreeMap<String, String>,
     decided_by: DecidedBy,
     details: Option<String>,
+    because: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,6 +150,7 @@ impl TryFrom<ExpectedYaml> for Expected {
             answer,
             decided_by: yaml.decided_by,
             details: yaml.details,
+            because: yaml.because,
         })
     }
 }
@@ -170,10 +172,11 @@ impl FamilyYaml {
                 self.profiles.clone()
             };
             in_profile.extend(yaml.profiles);
-            let Some(expect) = yaml.expect.or_else(|| self.expect.clone()) else {
+            let Some(mut expect) = yaml.expect.or_else(|| self.expect.clone()) else {
                 problems.push(Problem::new(path, line, "no `expect`, here or at the top"));
                 continue;
             };
+            expect.because = yaml.because.or(expect.because);
             let control = if suite.control.admits(&expect) {
                 None
             } else {
@@ -190,7 +193,6 @@ impl FamilyYaml {
                 other_token: yaml.other_token,
                 request: yaml.request.or(&suite.request),
                 control: yaml.control.or(control),
-                because: yaml.because,
                 skip: yaml.skip,
                 answer_within: yaml.answer_within,
                 expect,
@@ -239,7 +241,8 @@ impl Case {
             problems
                 .push("`other_token` and `{other_token}` in the request belong together".into());
         }
-        if self.because.is_some() && self.expect.decided_by != DecidedBy::Authz {
+        let mut verdicts = self.in_profile.values().chain([&self.expect]);
+        if verdicts.any(|it| it.because.is_some() && it.decided_by != DecidedBy::Authz) {
             problems.push("`because` is for refusals by authz; other filters say why".into());
         }
         if !self.request.path.starts_with('/') {
