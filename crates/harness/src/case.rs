@@ -67,9 +67,6 @@ pub struct Case {
     pub request: Request,
     /// The name of the positive control: a negative row counts only beside it.
     pub control: Option<String>,
-    /// What the authorization rules want and the request has not: `paths`,
-    /// `request.auth.claims[email]`. The explanation must name it.
-    pub because: Option<String>,
     /// Stages that cannot run this row, with the reason.
     pub skip: BTreeMap<StageName, String>,
     /// Longest time from minting to the answer in which the row means
@@ -120,6 +117,9 @@ pub struct Expected {
     pub decided_by: DecidedBy,
     /// The log's `response_code_details`; with `*` at the end, their beginning.
     pub details: Option<String>,
+    /// What the authorization rules want and the request has not: `paths`,
+    /// `request.auth.claims[email]`. The explanation must name it.
+    pub because: Option<String>,
 }
 
 /// What must come back.

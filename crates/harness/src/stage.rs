@@ -55,6 +55,12 @@ pub trait Stage {
     /// stage was opened.
     fn evidence(&self) -> Evidence;
 
+    /// What the callers' own proxies have recorded since the stage was opened:
+    /// nothing where requests meet no proxy before that of the workload.
+    fn callers_evidence(&self) -> Evidence {
+        Evidence::default()
+    }
+
     /// The address a caller's requests come from: how a refused connection,
     /// which has no request id, is known.
     fn address_of(&self, caller: &str) -> Result<IpAddr>;

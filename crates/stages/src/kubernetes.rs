@@ -93,6 +93,30 @@ fn is_namespace(object: &DynamicObject) -> bool {
         .is_some_and(|types| types.kind == "Namespace")
 }
 
+/// What proxies have recorded by now.
+type Heard = Arc<Mutex<Evidence>>;
+
+/// Reads the access log of the sidecar of a workload (namespace and name) from
+/// now on.
+async fn follow_proxy(
+    cluster: &Cluster,
+    (namespace, name): (&str, &str),
+    heard: &Heard,
+    listeners: &mut JoinSet<()>,
+) -> Result<()> {
+    let pod = cluster.pod(namespace, name).await?;
+    let lines = cluster.follow_log(namespace, &pod, "istio-proxy").await?;
+    let mut lines = Box::pin(lines);
+    let heard = heard.clone();
+    listeners.spawn(async move {
+        while let Some(Ok(line)) = lines.next().await {
+            let mut heard = heard.lock().expect("lock must be whole");
+            heard.read([line.as_str()]);
+        }
+    });
+    Ok(())
+}
+
 /// A mesh in a cluster, with a line to each caller and an ear at each proxy.
 pub struct KubernetesStage<'a> {
     name: StageName,
@@ -100,7 +124,8 @@ pub struct KubernetesStage<'a> {
     timeouts: &'a Timeouts,
     cluster: Cluster,
     callers: BTreeMap<String, (tokio::sync::Mutex<cluster::Line>, IpAddr)>,
-    evidence: Arc<Mutex<Evidence>>,
+    evidence: Heard,
+    callers_evidence: Heard,
     app_lines: Arc<Mutex<Vec<AppLine>>>,
     /// Ends with the stage.
     _listeners: JoinSet<()>,
@@ -127,22 +152,15 @@ impl<'a> KubernetesStage<'a> {
             .await?
             .into_iter()
             .collect();
-        let evidence = Arc::new(Mutex::new(Evidence::default()));
         let mut listeners = JoinSet::new();
+        let (evidence, callers_evidence) = (Heard::default(), Heard::default());
         for workload in suite.workloads.iter().filter(|it| it.has_sidecar) {
-            let namespace = &workload.namespace;
-            let pod = cluster.pod(namespace, &workload.name).await?;
-            let lines = cluster.follow_log(namespace, &pod, "istio-proxy").await?;
-            let mut lines = Box::pin(lines);
-            let evidence = evidence.clone();
-            listeners.spawn(async move {
-                while let Some(Ok(line)) = lines.next().await {
-                    evidence
-                        .lock()
-                        .expect("lock must be whole")
-                        .read([line.as_str()]);
-                }
-            });
+            let of = (workload.namespace.as_str(), workload.name.as_str());
+            follow_proxy(&cluster, of, &evidence, &mut listeners).await?;
+        }
+        for caller in suite.callers.iter().filter(|it| it.has_sidecar) {
+            let of = (caller.namespace.as_str(), caller.deployment.as_str());
+            follow_proxy(&cluster, of, &callers_evidence, &mut listeners).await?;
         }
         let app_lines = attacker::follow_apps(suite, &cluster, &mut listeners).await?;
         Ok(Self {
@@ -152,6 +170,7 @@ impl<'a> KubernetesStage<'a> {
             cluster,
             callers,
             evidence,
+            callers_evidence,
             app_lines,
             _listeners: listeners,
         })
@@ -221,6 +240,11 @@ impl Stage for KubernetesStage<'_> {
 
     fn evidence(&self) -> Evidence {
         self.evidence.lock().expect("lock must be whole").clone()
+    }
+
+    fn callers_evidence(&self) -> Evidence {
+        let heard = self.callers_evidence.lock();
+        heard.expect("lock must be whole").clone()
     }
 
     fn address_of(&self, caller: &str) -> Result<IpAddr> {

@@ -93,8 +93,7 @@ struct CaseYaml {
     /// The name of the case that must pass beside this refusal; by default that
     /// at the top of the file.
     control: Option<String>,
-    /// What the rules want and the request has not, as `mesh explain` must name
-    /// it: `paths`, `request.auth.claims[email]`. For refusals by `authz` only.
+    /// The same as in `expect`, for who takes that from the top of the file.
     because: Option<String>,
     /// Stages that cannot run this case, each with the reason.
     #[serde(default)]
@@ -164,6 +163,9 @@ pub(super) struct ExpectedYaml {
     decided_by: DecidedBy,
     /// The log's `response_code_details`; with `*` at the end, their beginning.
     details: Option<String>,
+    /// What the rules want and the request has not, as `mesh explain` must name
+    /// it: `paths`, `request.auth.claims[email]`. For refusals by `authz` only.
+    because: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -201,6 +203,7 @@ impl TryFrom<ExpectedYaml> for Expected {
             answer,
             decided_by: yaml.decided_by,
             details: yaml.details,
+            because: yaml.because,
         })
     }
 }
@@ -222,10 +225,11 @@ impl FamilyYaml {
                 self.profiles.clone()
             };
             in_profile.extend(yaml.profiles);
-            let Some(expect) = yaml.expect.or_else(|| self.expect.clone()) else {
+            let Some(mut expect) = yaml.expect.or_else(|| self.expect.clone()) else {
                 problems.push(Problem::new(path, line, "no `expect`, here or at the top"));
                 continue;
             };
+            expect.because = yaml.because.or(expect.because);
             let control = if suite.control.admits(&expect) {
                 None
             } else {
@@ -242,7 +246,6 @@ impl FamilyYaml {
                 other_token: yaml.other_token,
                 request: yaml.request.or(&suite.request),
                 control: yaml.control.or(control),
-                because: yaml.because,
                 skip: yaml.skip,
                 answer_within: yaml.answer_within,
                 expect,
@@ -291,7 +294,8 @@ impl Case {
             problems
                 .push("`other_token` and `{other_token}` in the request belong together".into());
         }
-        if self.because.is_some() && self.expect.decided_by != DecidedBy::Authz {
+        let mut verdicts = self.in_profile.values().chain([&self.expect]);
+        if verdicts.any(|it| it.because.is_some() && it.decided_by != DecidedBy::Authz) {
             problems.push("`because` is for refusals by authz; other filters say why".into());
         }
         if !self.request.path.starts_with('/') {

@@ -98,7 +98,7 @@ impl Prepared {
         let address = free_port(Ipv4Addr::LOCALHOST.into(), 0)?;
         let classes = format!("-XX:ArchiveClassesAtExit='{}'", self.classes().display());
         let mut command = command(&self.home(), &classes);
-        listen(&mut command, address);
+        listen(&mut command, address)?;
         command
             .args(["start", "--optimized"])
             .env("KC_HOSTNAME", format!("http://{address}"))
@@ -138,7 +138,7 @@ impl Prepared {
         let mut command = command(&home, &classes);
         command.envs(env).args(args);
         // After the manifest's: every pod has the same address there.
-        listen(&mut command, address);
+        listen(&mut command, address)?;
         Process::spawn("Keycloak", command, log)
     }
 }
@@ -187,10 +187,16 @@ fn command(home: &Path, jvm: &str) -> Command {
     command
 }
 
-fn listen(command: &mut Command, address: SocketAddr) {
+/// Keeps to one address with all that Keycloak listens on: others may run beside it,
+/// each with health and metrics on a port of its own.
+fn listen(command: &mut Command, address: SocketAddr) -> Result<()> {
+    let management = free_port(address.ip(), 0)?;
     command
         .env("KC_HTTP_HOST", address.ip().to_string())
-        .env("KC_HTTP_PORT", address.port().to_string());
+        .env("KC_HTTP_PORT", address.port().to_string())
+        .env("KC_HTTP_MANAGEMENT_HOST", management.ip().to_string())
+        .env("KC_HTTP_MANAGEMENT_PORT", management.port().to_string());
+    Ok(())
 }
 
 async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result<()> {
@@ -203,4 +209,27 @@ async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result
             Ok(done_when_ok(&answer))
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_keycloak_listens_on_the_address_of_its_pod_alone() {
+        let mut command = Command::new("kc.sh");
+        command.env("KC_HTTP_MANAGEMENT_HOST", "0.0.0.0");
+        listen(&mut command, "127.0.0.1:8080".parse().unwrap()).unwrap();
+        let hosts = command
+            .get_envs()
+            .filter(|(name, _)| name.to_string_lossy().ends_with("_HOST"))
+            .map(|(_, value)| value.unwrap());
+        assert_eq!(hosts.collect::<Vec<_>>(), [OsStr::new("127.0.0.1"); 2]);
+        let port = |(name, value): (&OsStr, Option<&OsStr>)| {
+            (name == "KC_HTTP_MANAGEMENT_PORT").then(|| value.unwrap().to_owned())
+        };
+        assert_ne!(command.get_envs().find_map(port).unwrap(), "9000");
+    }
 }
