@@ -42,6 +42,10 @@ down *flags:
 doctor:
     {{mesh}} doctor
 
+# Write the JSON Schemas that editors check a suite's files by
+schema:
+    for file in suite cases attacks; do {{mesh}} schema $file >docs/schema/$file.json; done
+
 # All tests that need no Docker
 test:
     cargo test --workspace

@@ -10,6 +10,7 @@ pub mod poll;
 pub mod redact;
 pub mod report;
 pub mod rules;
+pub mod schema;
 pub mod secrets;
 pub mod stage;
 pub mod suite;
