@@ -36,7 +36,7 @@ impl DecidedBy {
     /// Whose `response_code_details` these are.
     pub fn of_details(details: &str) -> Option<Self> {
         match details {
-            "via_upstream" => Some(Self::App),
+            "via_upstream" | "websocket_handshake_unsuccessful" => Some(Self::App),
             "lua_response" => Some(Self::MissingToken),
             "direct_response" | "route_not_found" | "cluster_not_found" => Some(Self::Gateway),
             _ if details.starts_with("jwt_authn_access_denied") => Some(Self::Authn),

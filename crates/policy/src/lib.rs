@@ -55,12 +55,14 @@
 //!
 //! A token goes in as a [`secrecy::SecretString`] or in a header, and never comes
 //! out: no explanation, error or `Debug` output holds a token, a signature, or a
-//! claim that no failed check is about.
+//! claim that no failed check is about, except where a header of the request that
+//! arrives is made of one.
 
 mod attribute;
 mod decide;
 mod explain;
 pub mod findings;
+mod head;
 mod jwt;
 mod matcher;
 mod normalize;
@@ -77,7 +79,8 @@ mod validate;
 
 pub use decide::{Compiled, Decision};
 pub use explain::{
-    Change, Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Style, Verdict, explain,
+    Arrival, Change, Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Style, Verdict,
+    explain,
 };
 pub use findings::Finding;
 pub use parse::{
