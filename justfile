@@ -59,6 +59,12 @@ test-keycloak:
     KEYCLOAK_HOME=$(echo ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home) \
         cargo test --package token-client --test keycloak -- --ignored
 
+# `policy` for WebAssembly, and its tests of tokens by the crates that it has there
+wasm $CARGO_TARGET_DIR="target/wasm":
+    rustup target add wasm32-unknown-unknown
+    cargo build --package policy --lib --target wasm32-unknown-unknown --no-default-features --features pure-rust
+    cargo test --package policy --test tokens --no-default-features --features pure-rust
+
 # Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']
 fuzz seconds="60":
