@@ -56,7 +56,7 @@ test-docker:
 
 # The token client against Keycloak's distribution, without Docker (`just demo` fetches it)
 test-keycloak:
-    KEYCLOAK_HOME=$(echo ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home) \
+    KEYCLOAK_HOME=$(ls -td ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home | head -1) \
         cargo test --package token-client --test keycloak -- --ignored
 
 # `policy` for WebAssembly, and its tests of tokens by the crates that it has there

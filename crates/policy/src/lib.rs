@@ -85,5 +85,5 @@ pub use parse::{
 };
 pub use request::{Claims, Identity, Peer, Request, Token};
 pub use select::{Mesh, Mtls, PathNormalization, Workload};
-pub use source::{Location, Origin};
+pub use source::{Location, Origin, yaml_problem};
 pub use translate::{Filter, KeySets, TranslateError, Translation, http_filters, tcp_filters};
