@@ -78,6 +78,10 @@ impl Keycloak {
     }
 
     async fn users_token(&self) -> Token {
+        self.users_token_for("demo-login").await
+    }
+
+    async fn users_token_for(&self, client: &str) -> Token {
         let password = Secret::value(SECRET);
         let grant = Grant::Password {
             username: "user@example.com".to_owned(),
@@ -85,7 +89,7 @@ impl Keycloak {
         };
         self.token(Config {
             grant,
-            ..self.client("demo-login")
+            ..self.client(client)
         })
         .await
     }
@@ -238,6 +242,14 @@ fn realm(clients_key: &KeyPair) -> Value {
         "serviceAccountsEnabled": true,
         "attributes": {"access.token.lifespan": "4"}
     }));
+    // Whose tokens a person may use on the own account.
+    clients.push(json!({
+        "clientId": "account-tool",
+        "secret": SECRET,
+        "directAccessGrantsEnabled": true,
+        "fullScopeAllowed": true
+    }));
+    realm["users"][0]["clientRoles"] = json!({"account": ["manage-account", "view-profile"]});
     realm
 }
 
@@ -255,6 +267,38 @@ async fn keycloak_and_the_client_understand_each_other() {
     assertion_authenticates_the_client(&keycloak, &key).await;
     burst_makes_one_request(&keycloak).await;
     short_lived_tokens_turn_without_a_gap(&keycloak).await;
+    email_is_the_administrators_to_set(&keycloak).await;
+}
+
+/// AuthorizationPolicy lets people in by their address, and cannot ask whether it
+/// was verified.
+async fn email_is_the_administrators_to_set(keycloak: &Keycloak) {
+    let token = keycloak.users_token_for("account-tool").await;
+    let account = format!("{}/account", keycloak.realm);
+    let client = reqwest::Client::new();
+    let read = async || -> Value {
+        let request = client.get(&account).header("accept", "application/json");
+        let answer = request.bearer_auth(token.expose()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.json().await.unwrap()
+    };
+    let change = async |name: &str, value: &str| {
+        let mut changed = read().await;
+        changed[name] = value.into();
+        let request = client.post(&account).json(&changed);
+        let answer = request.bearer_auth(token.expose()).send().await.unwrap();
+        answer.status().is_success()
+    };
+    assert!(change("firstName", "Another").await);
+    assert_eq!(read().await["firstName"], "Another");
+    for (name, value) in [("email", "admin@example.com"), ("username", "admin")] {
+        change(name, value).await;
+        assert_eq!(read().await[name], "user@example.com", "{name}");
+    }
+    assert_eq!(
+        claims(&keycloak.users_token().await)["email"],
+        "user@example.com"
+    );
 }
 
 async fn client_credentials_bring_a_token_for_the_backend(keycloak: &Keycloak) {

@@ -4,6 +4,7 @@ mod admin;
 mod authority;
 mod config;
 mod outbound;
+pub mod settings;
 pub mod sidecar;
 
 pub use admin::{Admin, command, listener_file};

@@ -51,6 +51,12 @@ pub trait Stage {
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>>;
 
+    /// The body at an `https` URL of a Service that speaks TLS itself, whose
+    /// certificate is verified with the authorities made at set-up.
+    async fn get_over_tls(&self, url: &str) -> Result<String> {
+        bail!("{url}: nothing can be asked over TLS here")
+    }
+
     /// What the proxies in front of the workloads have recorded since the
     /// stage was opened.
     fn evidence(&self) -> Evidence;

@@ -17,7 +17,7 @@ use serde_saphyr::Spanned;
 
 use crate::case::{Cases, Expected, ExpectedAnswer};
 use crate::evidence::DecidedBy;
-use crate::secrets::ADMIN_PASSWORD;
+use crate::secrets::{ADMIN_PASSWORD, CA_CRT, TLS_CRT, TLS_KEY, part_name};
 use grant::Grant;
 use manifest::{Deployment, Service};
 use yaml::{LoadError, Problem, read_yaml};
@@ -107,7 +107,7 @@ pub struct Realm {
     pub signing_key: Option<String>,
 }
 
-/// A Secret made of the values that fill the realm import.
+/// A Secret made of the values that fill the realm import, or of a certificate.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretObject {
@@ -121,17 +121,26 @@ pub struct SecretObject {
     /// Values that are in it under other keys: the keys with the values' names.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
+    /// The host whose certificate is in it: `tls.crt`, `tls.key`, and in `ca.crt`
+    /// the authority, made at set-up, which istiod is told to trust when it fetches
+    /// keys.
+    pub certificate_for: Option<String>,
 }
 
 impl SecretObject {
     /// What is in it: keys with the names of their values.
-    pub fn content(&self) -> impl Iterator<Item = (&str, &str)> {
-        let own = self
-            .values
-            .iter()
-            .map(|name| (name.as_str(), name.as_str()));
+    pub fn content(&self) -> impl Iterator<Item = (String, String)> {
+        let own = self.values.iter().map(|name| (name.clone(), name.clone()));
         let other = self.keys.iter();
-        own.chain(other.map(|(key, name)| (key.as_str(), name.as_str())))
+        let other = other.map(|(key, name)| (key.clone(), name.clone()));
+        own.chain(other).chain(self.certificate())
+    }
+
+    fn certificate(&self) -> impl Iterator<Item = (String, String)> {
+        let host = self.certificate_for.iter();
+        host.flat_map(|host| {
+            [CA_CRT, TLS_CRT, TLS_KEY].map(|key| (key.to_owned(), part_name(host, key)))
+        })
     }
 }
 
@@ -419,9 +428,11 @@ impl Suite {
     fn check_secrets(&self, wrong: &mut Wrong<'_>) {
         let content = self.secrets.iter().flat_map(SecretObject::content);
         let kept: BTreeSet<_> = content.map(|(_, name)| name).collect();
+        let certificates = self.secrets.iter().flat_map(SecretObject::certificate);
+        let certificates: BTreeSet<_> = certificates.map(|(_, name)| name).collect();
         let realms = self.realms.values();
-        let signing = realms.filter_map(|realm| realm.signing_key.as_deref());
-        for name in signing.chain(kept.iter().copied()) {
+        let signing = realms.filter_map(|realm| realm.signing_key.as_ref());
+        for name in signing.chain(kept.difference(&certificates)) {
             if name != ADMIN_PASSWORD && !self.placeholders.contains(name) {
                 wrong.at(0, format!("the realm import has no `${{{name}}}`"));
             }

@@ -1,18 +1,23 @@
 //! The kind stage: a cluster of our own in Docker, from nothing to a mesh.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
+use tempfile::NamedTempFile;
 
 use crate::cluster::Cluster;
 use crate::images;
 use crate::kubernetes::{self, KubernetesStage};
 use crate::manifest::load_kustomization;
+use crate::secrets;
 use crate::tool::Tool;
 use crate::versions::versions;
 use harness::case::StageName;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
+use harness::secrets::RealmSecrets;
 use harness::suite::Suite;
 use harness::trouble::Trouble;
 use harness::workspace;
@@ -57,6 +62,7 @@ impl Kind {
                 phases.time("create the cluster", self.create()).await
             },
         )?;
+        let secrets = secrets::generate(suite)?;
         let keycloak = async {
             phases
                 .time(
@@ -64,7 +70,7 @@ impl Kind {
                     self.load(&[images::keycloak_image()]),
                 )
                 .await?;
-            kubernetes::apply_keycloak(suite, &cluster).await
+            kubernetes::apply_keycloak(suite, &cluster, &secrets).await
         };
         let istio = async {
             let images = &versions().images;
@@ -73,7 +79,7 @@ impl Kind {
                 .time("load Istio's images", self.load(&upstream))
                 .await?;
             phases
-                .time("install Istio", self.install_istio(suite))
+                .time("install Istio", self.install_istio(suite, &secrets))
                 .await?;
             // The cluster is our own: what holds for all of it is ours to say.
             match &suite.manifests.mesh_wide {
@@ -187,13 +193,15 @@ impl Kind {
         Ok(())
     }
 
-    async fn install_istio(&self, suite: &Suite) -> Result<()> {
+    async fn install_istio(&self, suite: &Suite, secrets: &RealmSecrets) -> Result<()> {
+        let trust = trust_for_keys(&secrets.authorities())?;
         let mut files = vec![suite.path(&suite.manifests.istio)];
         if let Some(file) = &suite.manifests.plain_envoy
             && images::proxy_is_plain_envoy().await?
         {
             files.push(suite.path(file));
         }
+        files.push(trust.path().to_owned());
         Tool::new("istioctl")
             .args(["install", "--skip-confirmation", "--kubeconfig"])
             .args([self.kubeconfig()])
@@ -202,4 +210,18 @@ impl Kind {
             .await?;
         Ok(())
     }
+}
+
+/// A file for `istioctl install` that has istiod trust these authorities (PEM) when
+/// it fetches keys.
+fn trust_for_keys(authorities: &[&str]) -> Result<NamedTempFile> {
+    let mut file = NamedTempFile::with_suffix(".yaml")?;
+    let values = json!({"pilot": {"jwksResolverExtraRootCA": authorities.concat()}});
+    let operator = json!({
+        "apiVersion": "install.istio.io/v1alpha1",
+        "kind": "IstioOperator",
+        "spec": {"values": values},
+    });
+    write!(file, "{operator}")?;
+    Ok(file)
 }

@@ -23,19 +23,33 @@ use kube::core::DynamicObject;
 use policy::Workload;
 use token_client::batch;
 use tokio::task::JoinSet;
+use url::Url;
 
 use crate::attacker;
 use crate::cluster::{self, Cluster};
 use crate::manifest::{dynamic, load_kustomization};
 use crate::secrets;
+use crate::tls;
 use crate::versions::versions;
 
 /// istiod's own namespace, which a dump looks into besides.
 const ISTIO: &str = "istio-system";
 
-/// Hands Keycloak and the realms' secrets to the cluster. Secrets that are
-/// there already stay, so that a second `up` changes no key.
-pub async fn apply_keycloak(suite: &Suite, cluster: &Cluster) -> Result<()> {
+/// The secrets of the mesh: those that the cluster has, so that a second `up`
+/// changes no key, or new ones.
+pub async fn secrets_of(suite: &Suite, cluster: &Cluster) -> Result<RealmSecrets> {
+    match cluster.secrets(&suite.secrets).await? {
+        Some(there) => secrets::from_secrets(suite, &there),
+        None => secrets::generate(suite),
+    }
+}
+
+/// Hands Keycloak and its secrets to the cluster.
+pub async fn apply_keycloak(
+    suite: &Suite,
+    cluster: &Cluster,
+    secrets: &RealmSecrets,
+) -> Result<()> {
     for namespace in suite.namespaces()? {
         cluster.check_namespace_is_ours(&namespace).await?;
     }
@@ -46,11 +60,7 @@ pub async fn apply_keycloak(suite: &Suite, cluster: &Cluster) -> Result<()> {
         namespaces.extend(load(folder)?.into_iter().filter(is_namespace));
     }
     cluster.apply(&namespaces).await?;
-    let realms = match cluster.secrets(&suite.secrets).await? {
-        Some(there) => secrets::from_secrets(suite, &there)?,
-        None => RealmSecrets::generate(suite)?,
-    };
-    cluster.apply(&secrets::objects(suite, &realms)?).await?;
+    cluster.apply(&secrets::objects(suite, secrets)?).await?;
     cluster.apply(&keycloak).await
 }
 
@@ -236,6 +246,13 @@ impl Stage for KubernetesStage<'_> {
             .ask(requests, self.timeouts.batch)
             .await
             .with_context(|| format!("caller {caller}"))
+    }
+
+    async fn get_over_tls(&self, url: &str) -> Result<String> {
+        let secrets = self.secrets().await?;
+        let url: Url = url.parse()?;
+        let stream = self.cluster.connect_to(&url).await?;
+        tls::get(stream, &url, &secrets.authorities()).await
     }
 
     fn evidence(&self) -> Evidence {

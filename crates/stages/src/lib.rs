@@ -10,5 +10,6 @@ pub mod kubernetes;
 pub mod local;
 pub mod manifest;
 pub mod secrets;
+mod tls;
 pub mod tool;
 pub mod versions;

@@ -25,10 +25,10 @@ use anyhow::{Context, Result, bail};
 use futures::future;
 
 use crate::artifacts;
+use crate::secrets;
 use crate::tool::Tool;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
-use harness::secrets::RealmSecrets;
 use harness::suite::{Program, Suite};
 use harness::trouble::{Trouble, explain_full_disk};
 use harness::workspace;
@@ -89,7 +89,7 @@ impl Local {
             .mode(0o700)
             .create(&folder)
             .with_context(|| folder.display().to_string())?;
-        let secrets = RealmSecrets::generate(suite)?;
+        let secrets = secrets::generate(suite)?;
         let plan = Plan::new(suite, &secrets)?;
         let laid_out = Mutex::new(plan.lay_out(&folder)?);
         let lock = || laid_out.lock().expect("lock must be whole");
