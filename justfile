@@ -56,8 +56,14 @@ test-docker:
 
 # The token client against Keycloak's distribution, without Docker (`just demo` fetches it)
 test-keycloak:
-    KEYCLOAK_HOME=$(echo ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home) \
+    KEYCLOAK_HOME=$(ls -td ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home | head -1) \
         cargo test --package token-client --test keycloak -- --ignored
+
+# `policy` for WebAssembly, and its tests of tokens by the crates that it has there
+wasm $CARGO_TARGET_DIR="target/wasm":
+    rustup target add wasm32-unknown-unknown
+    cargo build --package policy --lib --target wasm32-unknown-unknown --no-default-features --features pure-rust
+    cargo test --package policy --test tokens --no-default-features --features pure-rust
 
 # Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']

@@ -1,19 +1,4 @@
-//! Differential testing: is the model of `policy` what Envoy does?
-//!
-//! Random rules, tokens and requests go to a live Envoy, configured by `policy`'s
-//! translation, and to `policy`'s explanation. Status, body, `www-authenticate`,
-//! `grpc-status` and `response_code_details` must be the same on both sides, and so
-//! must path and headers that arrive behind the sidecar. A scene on which
-//! they are not is shrunk and saved, and every later run asks it first.
-//!
-//! | module | for |
-//! |---|---|
-//! | [`scene`], [`token`] | what is asked, as it stands in files |
-//! | [`grammar`] | scenes at random |
-//! | [`stage`], [`proxy`], [`wire`], [`upstream`] | the live side |
-//! | [`answer`] | what comes back, and when two answers are the same |
-//! | [`shrink`], [`corpus`] | what becomes of a disagreement |
-//! | [`report`] | what is said at the end |
+#![doc = include_str!("../README.md")]
 
 pub mod answer;
 pub mod corpus;

@@ -1,5 +1,4 @@
-//! Envoy as a plain process: its configuration as istiod would make it, its
-//! certificates, and its rules swapped through a file.
+#![doc = include_str!("../README.md")]
 
 mod admin;
 mod authority;
