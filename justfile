@@ -42,6 +42,10 @@ down *flags:
 doctor:
     {{mesh}} doctor
 
+# Write the JSON Schemas that editors check a suite's files by
+schema:
+    for file in suite cases attacks; do {{mesh}} schema $file >docs/schema/$file.json; done
+
 # All tests that need no Docker
 test:
     cargo test --workspace
@@ -52,12 +56,18 @@ test-docker:
 
 # The token client against Keycloak's distribution, without Docker (`just demo` fetches it)
 test-keycloak:
-    KEYCLOAK_HOME=$(echo ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home) \
+    KEYCLOAK_HOME=$(ls -td ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home | head -1) \
         cargo test --package token-client --test keycloak -- --ignored
 
 # Random signals and races at real local stages: nothing is left, nothing that stands is hurt
 storm signals="200" races="50":
     STORM_SIGNALS={{signals}} STORM_RACES={{races}} cargo test --workspace --test safety -- --ignored
+
+# `policy` for WebAssembly, and its tests of tokens by the crates that it has there
+wasm $CARGO_TARGET_DIR="target/wasm":
+    rustup target add wasm32-unknown-unknown
+    cargo build --package policy --lib --target wasm32-unknown-unknown --no-default-features --features pure-rust
+    cargo test --package policy --test tokens --no-default-features --features pure-rust
 
 # Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']

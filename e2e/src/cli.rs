@@ -3,16 +3,19 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
+use harness::schema::File;
 use harness::suite::{Profile, Suite};
 use stages::name::MeshName;
+use strum::VariantNames;
 
 use crate::arguments::{Ask, SuiteFolder};
 use crate::commands::attacks::Attacks;
 use crate::commands::differential::Differential;
 use crate::commands::explain::Explain;
 use crate::commands::translate::Translate;
-use crate::commands::{apply, check, demo, doctor, down, e2e, secrets, up, verify};
+use crate::commands::{apply, check, demo, doctor, down, e2e, schema, secrets, up, verify};
 use crate::interruption::interruptible;
 use crate::place::{NAME, Place};
 
@@ -111,6 +114,13 @@ enum Command {
         #[command(flatten)]
         suite: SuiteFolder,
     },
+    /// Print the JSON Schema of a suite's files, for editors
+    Schema {
+        /// Which kind of file
+        #[arg(value_parser = PossibleValuesParser::new(<File as VariantNames>::VARIANTS)
+            .try_map(|name| name.parse::<File>()))]
+        file: File,
+    },
     /// Say what is wrong with a suite, with file and line; nothing is started
     Check {
         #[command(flatten)]
@@ -159,6 +169,7 @@ impl Cli {
             Command::Attacks(attacks) => interruptible(attacks.run()).await,
             Command::Doctor => doctor::run().await,
             Command::Secrets { suite } => secrets::run(&suite.load()?),
+            Command::Schema { file } => schema::run(file),
             Command::Check { suite } => check::run(&suite.load()?),
         }
     }

@@ -10,6 +10,7 @@ pub mod down;
 pub mod e2e;
 pub mod explain;
 pub mod replay;
+pub mod schema;
 pub mod secrets;
 pub mod translate;
 pub mod up;

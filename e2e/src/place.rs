@@ -274,7 +274,8 @@ async fn up_in_cluster<'a>(
     timeouts: &'a Timeouts,
 ) -> Result<KubernetesStage<'a>> {
     let cluster = Cluster::connect(None, context).await?;
-    kubernetes::apply_keycloak(suite, &cluster).await?;
+    let secrets = kubernetes::secrets_of(suite, &cluster).await?;
+    kubernetes::apply_keycloak(suite, &cluster, &secrets).await?;
     kubernetes::apply_apps(suite, &cluster).await?;
     let ready = kubernetes::wait_for_workloads(suite, &cluster, timeouts);
     phases.time("wait for workloads", ready).await?;

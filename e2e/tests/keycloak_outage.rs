@@ -60,7 +60,8 @@ async fn frontend_outlives_keycloak() {
 
 async fn outage(kind: &Begun) -> Result<()> {
     let (phases, timeouts) = (Phases::default(), Timeouts::default());
-    let suite = Suite::load(&workspace::path("e2e"))?;
+    let mut suite = Suite::load(&workspace::path("e2e"))?;
+    suite.manifests.keycloak_image = "tests/outage/Dockerfile".into();
     let stage = kind.up(&suite, &phases, &timeouts).await?;
     have_istiod_look_for_keys_often(&stage, &timeouts).await?;
     wait_for_discovery(&suite, &stage, &timeouts).await?;

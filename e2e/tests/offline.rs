@@ -1,4 +1,4 @@
-//! `mesh explain` and `mesh translate` as a user calls them.
+//! Commands that start nothing, as a user calls them.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -120,4 +120,17 @@ fn filters_are_translated_in_the_order_of_the_chain() {
     assert_eq!(names.len(), 3, "{names:?}");
     assert_eq!(names[0], "envoy.filters.http.jwt_authn");
     assert_eq!(names[2], "envoy.filters.http.rbac");
+}
+
+#[test]
+fn schema_is_printed_for_each_kind_of_file_and_no_other() {
+    for kind in ["suite", "cases", "attacks"] {
+        let schema: serde_json::Value =
+            serde_json::from_slice(&mesh(&["schema", kind], "").stdout).unwrap();
+        assert_eq!(schema["type"], "object", "{kind}");
+    }
+    let output = mesh(&["schema", "case"], "");
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("suite, cases, attacks"), "{error}");
 }

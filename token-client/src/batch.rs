@@ -113,6 +113,8 @@ pub enum Outcome {
         raw: String,
         /// How the other side ended the connection; absent if it fell silent.
         closed: Option<String>,
+        /// The connection's own end, by which the other side knows it.
+        local: Option<SocketAddr>,
     },
     /// No response, and why, down to the innermost cause.
     Failure {
@@ -238,10 +240,11 @@ impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Response(response) => response.fmt(f),
-            Self::Raw { raw, closed } => f
+            Self::Raw { raw, closed, local } => f
                 .debug_struct("Raw")
                 .field("raw", &length(raw))
                 .field("closed", closed)
+                .field("local", local)
                 .finish(),
             Self::Failure { error } => f.debug_struct("Failure").field("error", error).finish(),
         }
@@ -368,10 +371,13 @@ impl Sender {
         let mut connector = HttpConnector::new_with_resolver(self.dns.clone());
         connector.set_nodelay(true);
         let stream = connector.call(uri).await.map_err(|e| chain(&e))?;
-        let Heard { bytes, closed } = converse(stream.into_inner(), &bytes).await;
+        let stream = stream.into_inner();
+        let local = stream.local_addr().ok();
+        let Heard { bytes, closed } = converse(stream, &bytes).await;
         Ok(Outcome::Raw {
             raw: STANDARD.encode(bytes),
             closed,
+            local,
         })
     }
 

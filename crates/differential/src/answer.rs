@@ -6,12 +6,10 @@ use policy::{Explanation, Outcome, Question, Token, explain};
 use serde::Serialize;
 
 use super::scene::{Call, Request, Rules, workload};
+use super::upstream::Arrived;
 use super::wire::Response;
 use harness::redact::redact;
 use harness::rules::prediction::fits;
-
-/// The body of every answer that comes from behind the sidecar.
-pub const UPSTREAM_BODY: &str = "ok";
 
 /// What a call gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,7 +26,7 @@ pub enum Answer {
 }
 
 /// An HTTP answer and what the proxy logs about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
@@ -36,6 +34,12 @@ pub struct Reply {
     pub body: String,
     /// `www-authenticate`.
     pub www_authenticate: Option<String>,
+    /// `grpc-status`.
+    pub grpc_status: Option<String>,
+    /// `grpc-message`.
+    pub grpc_message: Option<String>,
+    /// What arrived behind the sidecar.
+    pub arrived: Option<Arrived>,
     /// `%RESPONSE_CODE_DETAILS%`.
     pub details: String,
 }
@@ -43,10 +47,19 @@ pub struct Reply {
 impl Reply {
     /// What was received, with what was logged.
     pub fn new(response: Response, details: String) -> Self {
+        let arrived = (details == "via_upstream")
+            .then(|| serde_json::from_str(&response.body).ok())
+            .flatten();
         Self {
             status: response.status,
-            body: response.body,
+            body: match &arrived {
+                Some(_) => String::new(),
+                None => response.body,
+            },
             www_authenticate: response.www_authenticate,
+            grpc_status: response.grpc_status,
+            grpc_message: response.grpc_message,
+            arrived,
             details,
         }
     }
@@ -59,9 +72,18 @@ impl fmt::Display for Answer {
             Self::Open(missing) => write!(f, "unknown for want of {}", missing.join(", ")),
             Self::Reply(reply) => {
                 write!(f, "{} {} {:?}", reply.status, reply.details, reply.body)?;
-                match &reply.www_authenticate {
+                for (name, value) in [
+                    ("www-authenticate", &reply.www_authenticate),
+                    ("grpc-status", &reply.grpc_status),
+                    ("grpc-message", &reply.grpc_message),
+                ] {
+                    if let Some(value) = value {
+                        write!(f, ", {name}: {value}")?;
+                    }
+                }
+                match &reply.arrived {
                     None => Ok(()),
-                    Some(challenge) => write!(f, ", www-authenticate: {challenge}"),
+                    Some(arrived) => write!(f, ", arrived: {}", redact(&format!("{arrived:?}"))),
                 }
             }
         }
@@ -90,12 +112,16 @@ impl Answer {
     /// The same for reports: a challenge repeats the token of a query.
     #[must_use]
     pub fn redacted(mut self) -> Self {
-        if let Self::Reply(Reply {
-            www_authenticate: Some(challenge),
-            ..
-        }) = &mut self
-        {
-            *challenge = redact(challenge);
+        if let Self::Reply(reply) = &mut self {
+            if let Some(text) = &mut reply.www_authenticate {
+                *text = redact(text);
+            }
+            if let Some(arrived) = &mut reply.arrived {
+                arrived.path = redact(&arrived.path);
+                for value in arrived.headers.values_mut().flatten() {
+                    *value = redact(value);
+                }
+            }
         }
         self
     }
@@ -109,9 +135,11 @@ impl Answer {
             (Some(model), Some(envoy)) => fits(model, envoy),
             (model, envoy) => model == envoy,
         };
-        challenge
-            && (model.status, &model.body, &model.details)
-                == (envoy.status, &envoy.body, &envoy.details)
+        let rest = |reply: &Reply| Reply {
+            www_authenticate: None,
+            ..reply.clone()
+        };
+        challenge && rest(model) == rest(envoy)
     }
 }
 
@@ -127,15 +155,26 @@ pub fn predict(rules: &Rules, call: &Call, request: &Request, now: u64) -> Answe
         now,
     });
     match explanation.outcome {
-        Some(outcome) => of_outcome(outcome),
+        Some(outcome) => {
+            let told = explanation.arrival.filter(|_| request.method != "HEAD");
+            of_outcome(outcome, told.as_ref().map(Arrived::predicted))
+        }
         None => without_outcome(explanation),
     }
 }
 
-fn of_outcome(outcome: Outcome) -> Answer {
+fn of_outcome(outcome: Outcome, arrived: Option<Arrived>) -> Answer {
     let details = outcome.response_code_details;
+    if outcome.allowed && details.is_none() {
+        // The answer to a WebSocket's handshake has no length, so it says nothing.
+        return Answer::Reply(Reply {
+            status: 200,
+            details: "websocket_handshake_unsuccessful".to_owned(),
+            ..Reply::default()
+        });
+    }
     let (status, body) = match (outcome.allowed, outcome.status) {
-        (true, _) => (200, Some(UPSTREAM_BODY.to_owned())),
+        (true, _) => (200, None),
         (false, Some(status)) => (status, outcome.body),
         (false, None) => return Answer::Closed(details),
     };
@@ -143,6 +182,9 @@ fn of_outcome(outcome: Outcome) -> Answer {
         status,
         body: body.unwrap_or_default(),
         www_authenticate: outcome.www_authenticate,
+        grpc_status: outcome.grpc_status.map(|status| status.to_string()),
+        grpc_message: outcome.grpc_message,
+        arrived,
         details: details.unwrap_or_default(),
     })
 }
@@ -165,6 +207,9 @@ mod tests {
             status,
             body: String::new(),
             www_authenticate: challenge.map(str::to_owned),
+            grpc_status: None,
+            grpc_message: None,
+            arrived: None,
             details: details.to_owned(),
         })
     }

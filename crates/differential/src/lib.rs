@@ -1,18 +1,4 @@
-//! Differential testing: is the model of `policy` what Envoy does?
-//!
-//! Random rules, tokens and requests go to a live Envoy, configured by `policy`'s
-//! translation, and to `policy`'s explanation. Status, body, `www-authenticate`
-//! and `response_code_details` must be the same on both sides. A scene on which
-//! they are not is shrunk and saved, and every later run asks it first.
-//!
-//! | module | for |
-//! |---|---|
-//! | [`scene`], [`token`] | what is asked, as it stands in files |
-//! | [`grammar`] | scenes at random |
-//! | [`stage`], [`proxy`], [`wire`] | the live side |
-//! | [`answer`] | what comes back, and when two answers are the same |
-//! | [`shrink`], [`corpus`] | what becomes of a disagreement |
-//! | [`report`] | what is said at the end |
+#![doc = include_str!("../README.md")]
 
 pub mod answer;
 pub mod corpus;
@@ -23,6 +9,7 @@ pub mod scene;
 pub mod shrink;
 pub mod stage;
 pub mod token;
+pub mod upstream;
 pub mod wire;
 
 use std::collections::BTreeSet;
@@ -59,9 +46,17 @@ const CALLS: usize = 32;
 const ENOUGH: usize = 20_000;
 
 /// What Envoy can answer to the grammar's scenes.
-const KINDS: [&str; 36] = [
+const KINDS: [&str; 50] = [
+    "200 jwt_authn_access_denied{Jwt_is_expired}",
+    "200 lua_response",
+    "200 rbac_access_denied_matched_policy[none]",
+    "200 rbac_access_denied_matched_policy[rule]",
     "200 via_upstream",
+    "400 http.invalid_authority",
     "400 http1.codec_error",
+    "400 http1.invalid_characters",
+    "400 http1.invalid_scheme",
+    "400 http1.invalid_url",
     "400 path_normalization_failed",
     "401 jwt_authn_access_denied{Jwks_doesn't_have_key_to_match_kid_or_alg_from_Jwt}",
     "401 jwt_authn_access_denied{Jwt_ED25519_signature_is_wrong_length}",
@@ -92,7 +87,13 @@ const KINDS: [&str; 36] = [
     "403 jwt_authn_access_denied{Audiences_in_Jwt_are_not_allowed}",
     "403 rbac_access_denied_matched_policy[none]",
     "403 rbac_access_denied_matched_policy[rule]",
+    "403 upgrade_failed",
+    "404 absolute_path_rejected",
+    "404 route_not_found",
     "418 lua_response",
+    "431 http1.headers_too_large",
+    "431 http1.too_many_headers",
+    "503 filter_removed_required_request_headers{invalid_header_value_for:_x-c}",
     "configuration refused",
     "connection closed",
     "connection closed, filter_chain_not_found",

@@ -117,7 +117,7 @@ impl Default for Connection {
 pub struct Request {
     /// Method.
     pub method: String,
-    /// Path with query.
+    /// Path with query, or another target.
     pub path: String,
     /// Host header.
     pub host: String,

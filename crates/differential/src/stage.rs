@@ -17,13 +17,14 @@ use tempfile::TempDir;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use super::answer::{Answer, Reply, UPSTREAM_BODY, predict};
+use super::answer::{Answer, Reply, predict};
 use super::grammar::Round;
 use super::proxy::Proxy;
 use super::scene::{Call, NotAskable, Rules, SERVER_NAMES, SOURCE, Scene, Sidecar};
 use super::token::Keyring;
+use super::upstream::Upstream;
 use super::wire::{CASE_HEADER, Client, Received};
-use envoy::{AccessLog, Authority, Bootstrap, Certificate, Inbound, router};
+use envoy::{AccessLog, Authority, Bootstrap, Certificate, Inbound};
 use harness::poll::{Poll, Step, TimedOut};
 
 /// From an answer to its record; Envoy writes every 10 ms.
@@ -36,6 +37,7 @@ pub const SIDECARS: usize = 64;
 #[derive(Debug)]
 pub struct Stage {
     proxy: Proxy,
+    _upstream: Upstream,
     folder: TempDir,
     authority: Authority,
     certificate: Certificate,
@@ -104,13 +106,14 @@ impl Stage {
         let certificate = authority.issue("cluster.local/ns/demo/sa/backend", &names)?;
         let upstream = folder.path().join("upstream.sock");
         let bootstrap = Bootstrap {
-            listeners: vec![upstream_listener(&upstream)],
             clusters: vec![upstream_cluster(&upstream)],
             ..Bootstrap::default()
         };
+        let upstream = Upstream::start(&upstream)?;
         let proxy = Proxy::start(binary, folder.path(), &bootstrap).await?;
         Ok(Self {
             proxy,
+            _upstream: upstream,
             client: Arc::new(Client::new(&authority)?),
             keyring: Arc::new(Keyring::generate()?),
             records: Records::open(&folder.path().join("access.log"))?,
@@ -314,30 +317,6 @@ async fn ask(
     });
     let asked = futures::future::try_join_all(asked).await?;
     Ok(asked.into_iter().flatten().collect())
-}
-
-/// What stands behind the sidecars: it lets everything through and says so.
-fn upstream_listener(socket: &Path) -> Value {
-    json!({
-        "name": UPSTREAM,
-        "address": {"pipe": {"path": socket}},
-        "filterChains": [{"filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typedConfig": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "statPrefix": UPSTREAM,
-                "routeConfig": {"virtualHosts": [{
-                    "name": UPSTREAM,
-                    "domains": ["*"],
-                    "routes": [{
-                        "match": {"prefix": "/"},
-                        "directResponse": {"status": 200, "body": {"inlineString": UPSTREAM_BODY}},
-                    }],
-                }]},
-                "httpFilters": [router()],
-            },
-        }]}],
-    })
 }
 
 fn upstream_cluster(socket: &Path) -> Value {

@@ -48,6 +48,10 @@ pub struct Response {
     pub body: String,
     /// `www-authenticate`.
     pub www_authenticate: Option<String>,
+    /// `grpc-status`.
+    pub grpc_status: Option<String>,
+    /// `grpc-message`.
+    pub grpc_message: Option<String>,
     /// The source port of the connection, as the PROXY header tells it.
     pub line: u16,
 }
@@ -129,15 +133,16 @@ impl Client {
         let mut line: Option<Line> = None;
         for (case, request) in requests {
             let bytes = render(request, case);
+            let is_head = request.method == "HEAD";
             let mut answer = match &mut line {
                 None => None,
-                Some(line) => line.exchange(&bytes).await?,
+                Some(line) => line.exchange(&bytes, is_head).await?,
             };
             // A kept connection may have been closed since its last answer.
             if answer.is_none() {
                 line = self.open(port, connection).await?;
                 if let Some(line) = &mut line {
-                    answer = line.exchange(&bytes).await?;
+                    answer = line.exchange(&bytes, is_head).await?;
                 }
             }
             let number = line.as_ref().map(|line| line.port);
@@ -201,8 +206,8 @@ impl Line {
         }
     }
 
-    async fn exchange(&mut self, request: &[u8]) -> Result<Option<Response>> {
-        match timeout(ANSWER, self.converse(request)).await {
+    async fn exchange(&mut self, request: &[u8], is_head: bool) -> Result<Option<Response>> {
+        match timeout(ANSWER, self.converse(request, is_head)).await {
             Err(_) => anyhow::bail!("Envoy gave no answer within {ANSWER:?}"),
             Ok(Ok(response)) => Ok(Some(response)),
             Ok(Err(error)) if is_closed(&error) => Ok(None),
@@ -210,12 +215,12 @@ impl Line {
         }
     }
 
-    async fn converse(&mut self, request: &[u8]) -> io::Result<Response> {
+    async fn converse(&mut self, request: &[u8], is_head: bool) -> io::Result<Response> {
         self.stream.write_all(request).await?;
         self.stream.flush().await?;
         self.buffer.clear();
         loop {
-            if let Some((response, done)) = parse(&self.buffer, self.port)? {
+            if let Some((response, done)) = parse(&self.buffer, self.port, is_head)? {
                 self.done = done;
                 return Ok(response);
             }
@@ -228,7 +233,7 @@ impl Line {
 
 /// The response, and whether it is the connection's last; `None` as long as there
 /// is more to come.
-fn parse(bytes: &[u8], line: u16) -> io::Result<Option<(Response, bool)>> {
+fn parse(bytes: &[u8], line: u16, is_head: bool) -> io::Result<Option<(Response, bool)>> {
     let invalid = |error: &dyn std::fmt::Display| {
         io::Error::other(format!("not an HTTP/1.1 response: {error}"))
     };
@@ -246,6 +251,8 @@ fn parse(bytes: &[u8], line: u16) -> io::Result<Option<(Response, bool)>> {
             .map(|header| String::from_utf8_lossy(header.value).into_owned())
     };
     let length = match header("content-length") {
+        // The length is that of the answer to GET.
+        Some(_) if is_head => 0,
         Some(length) => length.parse().map_err(|error| invalid(&error))?,
         None => 0,
     };
@@ -257,6 +264,8 @@ fn parse(bytes: &[u8], line: u16) -> io::Result<Option<(Response, bool)>> {
         status: response.code.unwrap_or_default(),
         body: String::from_utf8_lossy(body).into_owned(),
         www_authenticate: header("www-authenticate"),
+        grpc_status: header("grpc-status"),
+        grpc_message: header("grpc-message"),
         line,
     };
     Ok(Some((answer, done)))
@@ -271,9 +280,12 @@ mod tests {
         let bytes =
             b"HTTP/1.1 403 Forbidden\r\ncontent-length: 4\r\nWWW-Authenticate: Bearer\r\n\r\nstop";
         for end in 0..bytes.len() {
-            assert!(parse(&bytes[..end], 7).unwrap().is_none(), "{end} bytes");
+            assert!(
+                parse(&bytes[..end], 7, false).unwrap().is_none(),
+                "{end} bytes"
+            );
         }
-        let (response, done) = parse(bytes, 7).unwrap().unwrap();
+        let (response, done) = parse(bytes, 7, false).unwrap().unwrap();
         assert_eq!(response.status, 403);
         assert_eq!(response.body, "stop");
         assert_eq!(response.www_authenticate.as_deref(), Some("Bearer"));

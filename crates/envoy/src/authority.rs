@@ -61,6 +61,17 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
             ExtendedKeyUsagePurpose::ServerAuth,
         ];
+        self.sign(&params)
+    }
+
+    /// A certificate for a server of this DNS name, whose clients prove nothing.
+    pub fn issue_to_server(&self, host: &str) -> Result<Certificate, rcgen::Error> {
+        let mut params = CertificateParams::new([host.to_owned()])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Result<Certificate, rcgen::Error> {
         let key = KeyPair::generate()?;
         Ok(Certificate {
             chain_pem: params.signed_by(&key, &self.issuer)?.pem(),

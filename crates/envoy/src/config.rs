@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use crate::Certificate;
+use crate::settings::{message, settings};
 
 /// What Envoy starts with.
 #[derive(Debug, Default)]
@@ -34,6 +35,10 @@ impl Bootstrap {
                 "pathConfigSource": {"path": listeners_file},
                 "resourceApiVersion": "V3",
             }},
+            "layeredRuntime": {"layers": [
+                {"name": "global config", "staticLayer": settings().runtime},
+                {"name": "admin", "adminLayer": {}},
+            ]},
             "staticResources": {"listeners": self.listeners, "clusters": self.clusters},
         })
     }
@@ -172,7 +177,7 @@ impl Inbound<'_> {
             .chain(special.map(|rules| (rules, Some(rules.port))))
             .flat_map(|(rules, port)| self.chains(rules, port))
             .collect();
-        json!({
+        let own = json!({
             "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": self.name,
             "address": address(self.address),
@@ -180,7 +185,8 @@ impl Inbound<'_> {
             "accessLog": [self.access_log.render_for_refused_connections()],
             "listenerFilters": inspectors,
             "filterChains": chains,
-        })
+        });
+        message(&settings().listener, own)
     }
 
     /// A connection that fits none of the chains is closed: under STRICT there
@@ -221,24 +227,21 @@ impl Inbound<'_> {
         let names = self.trust_domains.iter().map(|domain| {
             json!({"sanType": "URI", "matcher": {"prefix": format!("spiffe://{domain}/")}})
         });
-        json!({
-            "name": "envoy.transport_sockets.tls",
-            "typedConfig": {
+        let mut context = message(
+            &settings().tls,
+            json!({
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                "requireClientCertificate": true,
-                "commonTlsContext": {
-                    "alpnProtocols": ["h2", "http/1.1"],
-                    "tlsCertificates": [{
-                        "certificateChain": {"inlineString": self.certificate.chain_pem},
-                        "privateKey": {"inlineString": self.certificate.key_pem.expose_secret()},
-                    }],
-                    "validationContext": {
-                        "trustedCa": {"inlineString": self.root_pem},
-                        "matchTypedSubjectAltNames": names.collect::<Vec<_>>(),
-                    },
-                },
-            },
-        })
+            }),
+        );
+        context["commonTlsContext"]["tlsCertificates"] = json!([{
+            "certificateChain": {"inlineString": self.certificate.chain_pem},
+            "privateKey": {"inlineString": self.certificate.key_pem.expose_secret()},
+        }]);
+        context["commonTlsContext"]["validationContext"] = json!({
+            "trustedCa": {"inlineString": self.root_pem},
+            "matchTypedSubjectAltNames": names.collect::<Vec<_>>(),
+        });
+        json!({"name": "envoy.transport_sockets.tls", "typedConfig": context})
     }
 }
 
@@ -251,52 +254,39 @@ fn listener_filter(name: &str, kind: &str) -> Value {
     })
 }
 
-/// A connection manager with the filters of the policies, then the router, then
-/// one cluster for everything.
+/// A connection manager with the filters of the policies, then those of every
+/// sidecar, then one cluster for everything.
 fn connection_manager(
     filters: &[Filter],
     path_normalization: PathNormalization,
     cluster: &str,
     access_log: &AccessLog<'_>,
 ) -> Value {
+    let settings = settings();
     let filters: Vec<Value> = filters
         .iter()
         .map(|filter| json!(filter))
-        .chain([router()])
+        .chain(settings.http_filters.iter().cloned())
         .collect();
-    let route = json!({"match": {"prefix": "/"}, "route": {"cluster": cluster}});
-    let mut manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    let mut route = Value::Object(settings.route.clone());
+    route["route"]["cluster"] = json!(cluster);
+    let host = message(
+        &settings.virtual_host,
+        json!({"name": "inbound", "routes": [route]}),
+    );
+    let own = json!({
+        "@type": HTTP_CONNECTION_MANAGER,
         "statPrefix": "inbound",
         "accessLog": [access_log.render()],
-        "forwardClientCertDetails": "APPEND_FORWARD",
-        "setCurrentClientCertDetails": {"subject": true, "dns": true, "uri": true},
-        "serverName": "istio-envoy",
-        "useRemoteAddress": false,
-        "routeConfig": {
-            "virtualHosts": [{"name": "inbound", "domains": ["*"], "routes": [route]}],
-        },
+        "routeConfig": message(&settings.route_configuration, json!({"virtualHosts": [host]})),
         "httpFilters": filters,
     });
-    normalize(&mut manager, path_normalization);
+    let manager = message(&settings.inbound_manager(path_normalization), own);
     json!({"name": "envoy.filters.network.http_connection_manager", "typedConfig": manager})
 }
 
-fn normalize(manager: &mut Value, normalization: PathNormalization) {
-    let (base, merge, unescape) = match normalization {
-        PathNormalization::None => (false, false, false),
-        PathNormalization::Base => (true, false, false),
-        PathNormalization::MergeSlashes => (true, true, false),
-        PathNormalization::DecodeAndMergeSlashes => (true, true, true),
-    };
-    manager["normalizePath"] = json!(base);
-    manager["mergeSlashes"] = json!(merge);
-    manager["pathWithEscapedSlashesAction"] = json!(if unescape {
-        "UNESCAPE_AND_FORWARD"
-    } else {
-        "KEEP_UNCHANGED"
-    });
-}
+/// The type of a connection manager's configuration.
+pub(crate) const HTTP_CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
 /// The filter at the end of every chain.
 pub fn router() -> Value {

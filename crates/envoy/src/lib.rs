@@ -1,10 +1,10 @@
-//! Envoy as a plain process: its configuration as istiod would make it, its
-//! certificates, and its rules swapped through a file.
+#![doc = include_str!("../README.md")]
 
 mod admin;
 mod authority;
 mod config;
 mod outbound;
+pub mod settings;
 pub mod sidecar;
 
 pub use admin::{Admin, command, listener_file};

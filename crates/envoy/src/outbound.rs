@@ -3,11 +3,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use policy::PathNormalization;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::{address, router};
+use crate::config::{HTTP_CONNECTION_MANAGER, address, router};
+use crate::settings::{message, settings};
 use crate::{AccessLog, Certificate};
 
 /// A sidecar's outbound listener with its routes.
@@ -78,24 +80,21 @@ impl Outbound<'_> {
                 },
             }],
         });
+        let own = json!({
+            "@type": HTTP_CONNECTION_MANAGER,
+            "statPrefix": "outbound",
+            "accessLog": [self.access_log.render()],
+            "routeConfig": {"virtualHosts": known.chain([unknown]).collect::<Vec<_>>()},
+            "httpFilters": [router()],
+        });
+        let settings = settings().outbound_manager(PathNormalization::Base);
         json!({
             "name": "outbound",
             "address": address(self.address),
             "trafficDirection": "OUTBOUND",
             "filterChains": [{"filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
-                "typedConfig": {
-                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                    "statPrefix": "outbound",
-                    "accessLog": [self.access_log.render()],
-                    "useRemoteAddress": false,
-                    "normalizePath": true,
-                    "pathWithEscapedSlashesAction": "KEEP_UNCHANGED",
-                    "routeConfig": {
-                        "virtualHosts": known.chain([unknown]).collect::<Vec<_>>(),
-                    },
-                    "httpFilters": [router()],
-                },
+                "typedConfig": message(&settings, own),
             }]}],
         })
     }

@@ -545,7 +545,7 @@ impl<'a> Observed<'a> {
                 },
             )?;
             mismatches.extend(prediction::judge(&explanation, answer, record));
-            let cause = case.because.as_ref();
+            let cause = expected.because.as_ref();
             mismatches.extend(cause.and_then(|it| prediction::judge_cause(&explanation, it)));
             explained = Some(Explained::from(&explanation));
         }

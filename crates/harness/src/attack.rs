@@ -6,7 +6,7 @@
 //! the attack is not green.
 
 mod answer;
-mod corpus;
+pub(crate) mod corpus;
 mod fire;
 mod h2;
 mod judge;
@@ -18,6 +18,7 @@ mod witness;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ use crate::case::{OneOrMany, StageName};
 use crate::suite::{Suite, Unknown};
 
 pub use answer::{Answers, read_answers};
-pub use corpus::{Corpus, CorpusError};
+pub use corpus::{Corpus, NothingSelected};
 pub use fire::{NoAttacks, Selection, fire};
 pub use judge::{Facts, judge};
 pub use token::{HostileToken, Smith};
@@ -48,7 +49,7 @@ pub struct Attack {
 }
 
 /// What an attack does, as it is written.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// Who sends it; the suite's usual attacker unless given.
@@ -89,8 +90,9 @@ impl Spec {
 }
 
 /// The workload that is attacked, as the mesh knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "String")]
+#[schemars(with = "String")]
 pub struct Target {
     /// Its Deployment's name, as attacks and logs have it.
     pub name: String,
@@ -128,7 +130,7 @@ impl Target {
 }
 
 /// Who sends an attack, by what the connection proves.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// TLS without a certificate.
@@ -147,8 +149,9 @@ pub enum Origin {
 }
 
 /// A caller of the suite that sends attacks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "String")]
+#[schemars(with = "String")]
 pub struct Sender {
     /// Its name in the suite.
     pub name: String,
@@ -207,7 +210,7 @@ impl Origin {
 }
 
 /// What is sent: by members, or by lines as they stand.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sent {
     /// The HTTP method.
@@ -259,7 +262,7 @@ impl Default for Sent {
 }
 
 /// What the proxy has to record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logged {
     /// The path, without a query.
@@ -269,7 +272,7 @@ pub struct Logged {
 }
 
 /// What must become of an attack.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
     /// It never reaches the application, and is answered with one of these.
@@ -279,7 +282,7 @@ pub enum Expect {
 }
 
 /// Something that looks like an attack and is let through.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ByDesign {
     /// Why.
@@ -301,7 +304,7 @@ fn one_request() -> Vec<AppSees> {
 }
 
 /// Something that may come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Acceptable {
     /// The connection is closed without one.
@@ -338,7 +341,7 @@ impl fmt::Display for Expect {
 }
 
 /// One request as an application may see it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AppSees {
     /// Which application, by its Deployment's name.
@@ -369,7 +372,7 @@ impl Default for AppSees {
 }
 
 /// Whom an application is told that it speaks to.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identity {
     /// The claims of `token`.

@@ -4,12 +4,13 @@
 //! checked as a whole when loaded, so that a run never starts with a table
 //! that could not fail.
 
-mod load;
+pub(crate) mod load;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +35,7 @@ use crate::token::{Mint, MintError, Object, Recipe, Token};
     strum::Display,
     strum::EnumString,
     strum::VariantNames,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
@@ -65,9 +67,6 @@ pub struct Case {
     pub request: Request,
     /// The name of the positive control: a negative row counts only beside it.
     pub control: Option<String>,
-    /// What the authorization rules want and the request has not: `paths`,
-    /// `request.auth.claims[email]`. The explanation must name it.
-    pub because: Option<String>,
     /// Stages that cannot run this row, with the reason.
     pub skip: BTreeMap<StageName, String>,
     /// Longest time from minting to the answer in which the row means
@@ -98,7 +97,7 @@ pub struct Request {
 }
 
 /// One header value, or a list of them for as many headers.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// One header.
@@ -108,8 +107,9 @@ pub enum OneOrMany {
 }
 
 /// The verdict that a case must get.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(try_from = "load::ExpectedYaml")]
+#[schemars(with = "load::ExpectedYaml")]
 pub struct Expected {
     /// What comes back.
     pub answer: ExpectedAnswer,
@@ -117,6 +117,9 @@ pub struct Expected {
     pub decided_by: DecidedBy,
     /// The log's `response_code_details`; with `*` at the end, their beginning.
     pub details: Option<String>,
+    /// What the authorization rules want and the request has not: `paths`,
+    /// `request.auth.claims[email]`. The explanation must name it.
+    pub because: Option<String>,
 }
 
 /// What must come back.

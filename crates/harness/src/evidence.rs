@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// Who decided about a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum DecidedBy {
@@ -35,7 +36,7 @@ impl DecidedBy {
     /// Whose `response_code_details` these are.
     pub fn of_details(details: &str) -> Option<Self> {
         match details {
-            "via_upstream" => Some(Self::App),
+            "via_upstream" | "websocket_handshake_unsuccessful" => Some(Self::App),
             "lua_response" => Some(Self::MissingToken),
             "direct_response" | "route_not_found" | "cluster_not_found" => Some(Self::Gateway),
             _ if details.starts_with("jwt_authn_access_denied") => Some(Self::Authn),

@@ -1,6 +1,4 @@
-//! The harness: cases, the tokens they need, what a mesh answers to them, and
-//! what to say of that. Where the mesh runs is the business of whoever
-//! implements [`Stage`](stage::Stage).
+#![doc = include_str!("../README.md")]
 
 pub mod asking;
 pub mod attack;
@@ -12,6 +10,7 @@ pub mod private;
 pub mod redact;
 pub mod report;
 pub mod rules;
+pub mod schema;
 pub mod secrets;
 pub mod stage;
 pub mod suite;

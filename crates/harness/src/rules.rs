@@ -165,21 +165,29 @@ pub async fn fetch_keys(
             (rule.issuer.clone(), url)
         })
         .collect();
+    let is_tls = |url: &str| url.starts_with("https://");
     let requests: Vec<_> = urls
         .iter()
+        .filter(|(_, url)| !is_tls(url))
         .map(|(issuer, url)| batch::Request::get(issuer, url))
         .collect();
     let answers = stage.ask(&suite.usual_caller().name, &requests).await?;
+    let mut learnt: Vec<_> = answers
+        .into_iter()
+        .map(|(issuer, answer)| match answer.response() {
+            Some(response) if response.status == 200 => (issuer, Ok(response.body.clone())),
+            _ => (issuer, Err(received(&answer))),
+        })
+        .collect();
+    for (issuer, url) in urls.iter().filter(|(_, url)| is_tls(url)) {
+        let keys = stage.get_over_tls(url).await;
+        learnt.push((issuer.clone(), keys.map_err(|error| format!("{error:#}"))));
+    }
     let mut keys = KeySets::new();
-    for (issuer, answer) in answers {
-        match answer.response() {
-            Some(response) if response.status == 200 => {
-                keys.insert(issuer, response.body.clone());
-            }
-            _ => say(format!(
-                "warning: no keys of {issuer}: {}",
-                received(&answer)
-            )),
+    for (issuer, learnt) in learnt {
+        match learnt {
+            Ok(set) => drop(keys.insert(issuer, set)),
+            Err(problem) => say(format!("warning: no keys of {issuer}: {problem}")),
         }
     }
     Ok(keys)

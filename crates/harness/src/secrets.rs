@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::suite::Suite;
 use crate::token::generate_private_key;
@@ -15,14 +15,27 @@ use crate::token::generate_private_key;
 /// The name of the password of Keycloak's administrator.
 pub const ADMIN_PASSWORD: &str = "KC_BOOTSTRAP_ADMIN_PASSWORD";
 
-/// The value of every `${NAME}` in the realm import.
+/// In a Secret with a certificate: the authority's.
+pub const CA_CRT: &str = "ca.crt";
+/// In a Secret with a certificate: the server's.
+pub const TLS_CRT: &str = "tls.crt";
+/// In a Secret with a certificate: the server's key.
+pub const TLS_KEY: &str = "tls.key";
+
+/// The name of a part of a host's certificate.
+pub fn part_name(host: &str, part: &str) -> String {
+    format!("{host}/{part}")
+}
+
+/// The value of every `${NAME}` in the realm import, and the servers' certificates.
 #[derive(Debug, Clone)]
 pub struct RealmSecrets(BTreeMap<String, SecretString>);
 
 impl RealmSecrets {
     /// New values for every name that a suite's realm import asks for: an RSA
     /// key of 2048 bits (PKCS#8 DER in base64) for a name that ends in
-    /// `_PRIVATE_KEY`, and 192 random bits for any other.
+    /// `_PRIVATE_KEY`, and 192 random bits for any other. Certificates come in
+    /// [with](Self::with).
     pub fn generate(suite: &Suite) -> Result<Self> {
         let mut secrets = BTreeMap::new();
         let names = suite.placeholders().iter().map(String::as_str);
@@ -42,10 +55,22 @@ impl RealmSecrets {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// The authorities that vouch for the servers' certificates, in PEM.
+    pub fn authorities(&self) -> Vec<&str> {
+        let parts = self.0.iter().filter(|(name, _)| name.ends_with(CA_CRT));
+        parts.map(|(_, pem)| pem.expose_secret()).collect()
+    }
+
     /// The same with an administrator who was there before.
     #[must_use]
-    pub fn with_admin_password(mut self, password: SecretString) -> Self {
-        self.0.insert(ADMIN_PASSWORD.to_owned(), password);
+    pub fn with_admin_password(self, password: SecretString) -> Self {
+        self.with([(ADMIN_PASSWORD.to_owned(), password)])
+    }
+
+    /// The same with these values, by name.
+    #[must_use]
+    pub fn with(mut self, values: impl IntoIterator<Item = (String, SecretString)>) -> Self {
+        self.0.extend(values);
         self
     }
 

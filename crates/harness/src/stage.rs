@@ -51,9 +51,21 @@ pub trait Stage {
         requests: &[batch::Request],
     ) -> Result<HashMap<String, batch::Answer>>;
 
+    /// The body at an `https` URL of a Service that speaks TLS itself, whose
+    /// certificate is verified with the authorities made at set-up.
+    async fn get_over_tls(&self, url: &str) -> Result<String> {
+        bail!("{url}: nothing can be asked over TLS here")
+    }
+
     /// What the proxies in front of the workloads have recorded since the
     /// stage was opened.
     fn evidence(&self) -> Evidence;
+
+    /// What the callers' own proxies have recorded since the stage was opened:
+    /// nothing where requests meet no proxy before that of the workload.
+    fn callers_evidence(&self) -> Evidence {
+        Evidence::default()
+    }
 
     /// The address a caller's requests come from: how a refused connection,
     /// which has no request id, is known.

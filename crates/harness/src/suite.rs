@@ -10,13 +10,14 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use policy::{Mesh, Peer, Workload};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use crate::case::{Cases, Expected, ExpectedAnswer};
 use crate::evidence::DecidedBy;
-use crate::secrets::ADMIN_PASSWORD;
+use crate::secrets::{ADMIN_PASSWORD, CA_CRT, TLS_CRT, TLS_KEY, part_name};
 use grant::Grant;
 use manifest::{Deployment, Service};
 use yaml::{LoadError, Problem, read_yaml};
@@ -63,7 +64,7 @@ pub struct Suite {
 
 /// Where a suite's manifests are, relative to its folder: kustomizations, but
 /// for the two files for `istioctl`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Folders {
     /// The IstioOperator file that Istio is installed with.
@@ -85,7 +86,7 @@ pub struct Folders {
 }
 
 /// A choice of rules.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// Its name on the command line and in cases.
@@ -95,7 +96,7 @@ pub struct Profile {
 }
 
 /// A realm of Keycloak.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Realm {
     /// `iss` of its tokens, and where its endpoints are as seen from inside the
@@ -106,8 +107,8 @@ pub struct Realm {
     pub signing_key: Option<String>,
 }
 
-/// A Secret made of the values that fill the realm import.
-#[derive(Clone, Debug, Deserialize)]
+/// A Secret made of the values that fill the realm import, or of a certificate.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretObject {
     /// Its namespace.
@@ -120,22 +121,31 @@ pub struct SecretObject {
     /// Values that are in it under other keys: the keys with the values' names.
     #[serde(default)]
     pub keys: BTreeMap<String, String>,
+    /// The host whose certificate is in it: `tls.crt`, `tls.key`, and in `ca.crt`
+    /// the authority, made at set-up, which istiod is told to trust when it fetches
+    /// keys.
+    pub certificate_for: Option<String>,
 }
 
 impl SecretObject {
     /// What is in it: keys with the names of their values.
-    pub fn content(&self) -> impl Iterator<Item = (&str, &str)> {
-        let own = self
-            .values
-            .iter()
-            .map(|name| (name.as_str(), name.as_str()));
+    pub fn content(&self) -> impl Iterator<Item = (String, String)> {
+        let own = self.values.iter().map(|name| (name.clone(), name.clone()));
         let other = self.keys.iter();
-        own.chain(other.map(|(key, name)| (key.as_str(), name.as_str())))
+        let other = other.map(|(key, name)| (key.clone(), name.clone()));
+        own.chain(other).chain(self.certificate())
+    }
+
+    fn certificate(&self) -> impl Iterator<Item = (String, String)> {
+        let host = self.certificate_for.iter();
+        host.flat_map(|host| {
+            [CA_CRT, TLS_CRT, TLS_KEY].map(|key| (key.to_owned(), part_name(host, key)))
+        })
     }
 }
 
 /// What runs an image that is built here.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
     /// The image's name in manifests.
@@ -163,7 +173,7 @@ pub struct Caller {
 }
 
 /// What is asked unless a case says otherwise.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsualRequest {
     /// The host, with a port if it is not 80.
@@ -174,7 +184,7 @@ pub struct UsualRequest {
 
 /// What a positive control is: a request that comes back with one of these
 /// statuses, decided by this.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Control {
     /// The lowest status of a success.
@@ -205,7 +215,7 @@ impl Control {
 }
 
 /// Hostile requests to a suite's mesh (`mesh attacks`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attacks {
     /// The folder of the corpus.
@@ -216,34 +226,56 @@ pub struct Attacks {
     pub to: String,
 }
 
-/// `suite.yaml` as it is written.
-#[derive(Deserialize)]
+/// A folder of manifests and cases, and all that is known of its mesh.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SuiteYaml {
+#[schemars(rename = "Suite")]
+pub(crate) struct SuiteYaml {
+    /// Where its manifests are, relative to this file.
     manifests: Folders,
+    /// Mesh-wide settings that change what policies mean.
     #[serde(default)]
     mesh: Mesh,
+    /// Choices of rules; the first is in force unless `--profile` names another.
+    #[schemars(with = "Vec<Profile>")]
     profiles: Vec<Spanned<Profile>>,
+    /// Keycloak's realms by name.
     realms: BTreeMap<String, Realm>,
+    /// The Secrets that pods read.
     #[serde(default)]
     secrets: Vec<SecretObject>,
+    /// What runs the images that are built here, where there is no Docker.
     #[serde(default)]
     programs: Vec<Program>,
+    /// The workloads that requests leave from; the first asks unless a case says
+    /// otherwise.
+    #[schemars(with = "Vec<CallerYaml>")]
     callers: Vec<Spanned<CallerYaml>>,
+    /// The tokens that Keycloak is asked for, by the names that cases have for
+    /// them.
+    #[schemars(with = "BTreeMap<String, Grant>")]
     grants: BTreeMap<String, Spanned<Grant>>,
+    /// What is asked unless a case says otherwise.
+    #[schemars(with = "UsualRequest")]
     request: Spanned<UsualRequest>,
+    /// What a positive control is.
     #[serde(default)]
     control: Control,
+    /// Hostile requests (`mesh attacks`), if it has any.
+    #[schemars(with = "Option<Attacks>")]
     attacks: Option<Spanned<Attacks>>,
+    /// The folder of the cases, relative to this file.
     #[serde(default = "cases_folder")]
     cases: PathBuf,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Caller")]
 struct CallerYaml {
+    /// Its name in cases.
     name: String,
-    /// `NAMESPACE/ACCOUNT`.
+    /// Its service account, `NAMESPACE/ACCOUNT`, which is its mTLS identity.
     service_account: String,
 }
 
@@ -396,9 +428,11 @@ impl Suite {
     fn check_secrets(&self, wrong: &mut Wrong<'_>) {
         let content = self.secrets.iter().flat_map(SecretObject::content);
         let kept: BTreeSet<_> = content.map(|(_, name)| name).collect();
+        let certificates = self.secrets.iter().flat_map(SecretObject::certificate);
+        let certificates: BTreeSet<_> = certificates.map(|(_, name)| name).collect();
         let realms = self.realms.values();
-        let signing = realms.filter_map(|realm| realm.signing_key.as_deref());
-        for name in signing.chain(kept.iter().copied()) {
+        let signing = realms.filter_map(|realm| realm.signing_key.as_ref());
+        for name in signing.chain(kept.difference(&certificates)) {
             if name != ADMIN_PASSWORD && !self.placeholders.contains(name) {
                 wrong.at(0, format!("the realm import has no `${{{name}}}`"));
             }

@@ -15,6 +15,7 @@ use aws_lc_rs::{hmac, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -23,7 +24,7 @@ use serde_json::{Map, Value, json};
 pub type Object = Map<String, Value>;
 
 /// How the token of a case comes about.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Recipe {
     /// No token at all.
@@ -41,7 +42,7 @@ pub enum Recipe {
 }
 
 /// A token with the header and the claims of a granted one, but for the edits.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Minted {
     /// The grant whose access token is the model.
@@ -58,7 +59,7 @@ pub struct Minted {
 }
 
 /// What is done to a granted token behind the back of its issuer.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Altered {
     /// The grant whose access token is tampered with.
@@ -75,7 +76,7 @@ pub struct Altered {
 }
 
 /// Which key signs a minted token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, strum::Display)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, strum::Display, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Signer {
@@ -98,7 +99,8 @@ pub type Edits = BTreeMap<String, Edit>;
 /// What happens to one member. In YAML: `null` removes it, `now`, `now-59s` or
 /// `now+1h` sets it to that time in whole seconds since 1970, and any other
 /// value sets it as it stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(with = "Value")]
 pub enum Edit {
     /// The member is removed.
     Remove,

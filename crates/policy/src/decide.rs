@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::head::{self, Stop};
 use crate::matcher::Tri;
 use crate::normalize::normalize;
 use crate::parse::Manifests;
@@ -28,7 +29,7 @@ pub enum Decision<'a> {
     Allowed,
     /// Refused with 403; by the named DENY rule, or because no ALLOW rule matches.
     Denied(Option<&'a str>),
-    /// The path has no normal form: Envoy answers 400.
+    /// The target is none, or has no normal form: Envoy answers by itself.
     BadPath,
     /// It depends on an input that was not given.
     Unknown,
@@ -51,23 +52,40 @@ impl Compiled {
 
     /// Decides about one request with its verified claims.
     pub fn decide(&self, request: &Request, claims: &Claims) -> Decision<'_> {
+        let has_path = |path: &str| path.starts_with('/');
+        if !request.path.as_deref().is_none_or(has_path) {
+            let mut read = request.clone();
+            return match head::read(&mut read, self.normalization) {
+                Ok(()) => self.by_rules(&read, claims),
+                Err(Stop::Refused(_)) => Decision::BadPath,
+                Err(Stop::Open(_)) => Decision::Unknown,
+            };
+        }
         let path = request
             .path
             .as_deref()
             .map(|path| normalize(path, self.normalization));
-        let normal;
-        let request = match path {
-            Some(Err(_)) => return Decision::BadPath,
+        match path {
+            Some(Err(_)) => Decision::BadPath,
             Some(Ok(Cow::Owned(path))) => {
-                normal = Request {
+                let normal = Request {
                     path: Some(path),
                     ..request.clone()
                 };
-                &normal
+                self.by_rules(&normal, claims)
             }
-            Some(Ok(Cow::Borrowed(_))) | None => request,
-        };
+            Some(Ok(Cow::Borrowed(path))) if request.path.as_deref() != Some(path) => {
+                let cut = Request {
+                    path: Some(path.to_owned()),
+                    ..request.clone()
+                };
+                self.by_rules(&cut, claims)
+            }
+            Some(Ok(Cow::Borrowed(_))) | None => self.by_rules(request, claims),
+        }
+    }
 
+    fn by_rules(&self, request: &Request, claims: &Claims) -> Decision<'_> {
         let mut open = false;
         if let Some(deny) = &self.deny {
             let found = rbac::first_match(deny, request, claims);

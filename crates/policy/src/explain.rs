@@ -1,11 +1,13 @@
 //! Why a request gets what it gets.
 
+mod arrival;
 mod authn;
 mod chain;
 mod extract;
 mod lua;
 mod near;
 mod render;
+mod reply;
 
 use serde::Serialize;
 
@@ -17,6 +19,7 @@ use crate::select::{Mesh, Workload};
 use crate::source::Location;
 use crate::translate::KeySets;
 
+pub use arrival::Arrival;
 pub(crate) use authn::Evidence;
 use chain::Chain;
 pub use near::{Change, NearMiss};
@@ -54,13 +57,17 @@ pub enum Verdict {
 }
 
 /// What the caller sees, and who decided it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// Whether the request reaches the workload.
     pub allowed: bool,
-    /// HTTP status of a refusal; `None` if there is no HTTP answer, or if it
-    /// cannot be known.
+    /// HTTP status of a refusal, which is 200 where a gRPC client is told in
+    /// `grpc-status`; `None` if there is no HTTP answer, or if it cannot be known.
     pub status: Option<u16>,
+    /// `grpc-status` of the refusal of a gRPC request.
+    pub grpc_status: Option<u8>,
+    /// `grpc-message` of such a refusal.
+    pub grpc_message: Option<String>,
     /// Body of a refusal.
     pub body: Option<String>,
     /// `www-authenticate` of a refusal.
@@ -126,7 +133,7 @@ pub struct Step {
     pub checks: Vec<Check>,
 }
 
-/// The whole answer. It never holds a token or a signature.
+/// The whole answer. It never shows a token or a signature.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Explanation {
     /// The answer in one word.
@@ -135,6 +142,8 @@ pub struct Explanation {
     pub outcome: Option<Outcome>,
     /// Everything that is possible; more than one only where inputs are missing.
     pub possible: Vec<Outcome>,
+    /// What the workload is sent, if it is sent the request.
+    pub arrival: Option<Arrival>,
     /// Inputs that would settle it.
     pub missing: Vec<String>,
     /// What was taken for granted.

@@ -19,9 +19,8 @@ pub(crate) fn normalize(path: &str, mode: PathNormalization) -> Result<Cow<'_, s
     if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(NO_PATH);
     }
-    if path.contains('#') {
-        return Err(NOT_NORMAL);
-    }
+    // Istio's bootstrap has the fragment cut off; Envoy by itself would refuse it.
+    let path = path.split('#').next().unwrap_or(path);
     if mode == PathNormalization::None || is_plain(path) {
         return Ok(Cow::Borrowed(path));
     }
@@ -243,10 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_byte_or_a_fragment_is_refused() {
+    fn a_fragment_is_cut_off_first() {
+        let cases = [("/a#b", "/a"), ("/a#/../b", "/a"), ("/a?x=1#b", "/a?x=1")];
+        check(PathNormalization::Base, &cases);
+        check(PathNormalization::None, &cases);
+    }
+
+    #[test]
+    fn a_zero_byte_is_refused() {
         let refused = Err("path_normalization_failed");
         assert_eq!(normalize("/admin%00", PathNormalization::Base), refused);
-        assert_eq!(normalize("/a#b", PathNormalization::Base), refused);
     }
 
     #[test]

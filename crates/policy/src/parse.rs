@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::source::{Location, Origin};
+use crate::source::{Location, Origin, yaml_problem};
 use crate::types::{
     AuthorizationPolicy, PeerAuthentication, RequestAuthentication, TrafficExtension,
 };
@@ -383,23 +383,13 @@ fn yaml<T: DeserializeOwned>(
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(document, options).map_err(|error| {
-        let line = error
-            .location()
-            .map_or(1, |location| location.line())
-            .max(1);
-        let text = error.without_snippet().to_string();
-        // The location is said once, with the file.
-        let message = text
-            .split(" at line ")
-            .next()
-            .unwrap_or(&text)
-            .trim_end_matches(':');
+        let (line, message) = yaml_problem(&error);
         Diagnostic {
             location: Location {
                 file: file.to_string(),
-                line: offset + line,
+                line: offset + line.max(1),
             },
-            message: message.to_owned(),
+            message,
         }
     })
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-/// A request as it reaches the workload's sidecar. What is `None` was not
+/// An HTTP/1.1 request as it reaches the workload's sidecar. What is `None` was not
 /// given: no answer will depend on a guess about it.
 ///
 /// Headers are the exception: a header that is not listed is not sent.
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 pub struct Request {
     /// HTTP method.
     pub method: Option<String>,
-    /// Path with query, as sent.
+    /// The target, as sent: a path with its query, a URL, or what CONNECT names.
     pub path: Option<String>,
     /// Host header, with its port if it has one.
     pub host: Option<String>,
@@ -86,6 +86,14 @@ impl Request {
             .iter()
             .filter(move |(had, _)| had.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn is_method(&self, method: &str) -> bool {
+        self.method.as_deref() == Some(method)
+    }
+
+    pub(crate) fn is_connect(&self) -> bool {
+        self.is_method("CONNECT")
     }
 
     /// What path rules are about: neither query nor fragment counts.

@@ -32,7 +32,8 @@ impl Workload {
 
 /// Mesh-wide settings that change what policies mean (`MeshConfig`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
 pub struct Mesh {
     /// Policies in this namespace apply everywhere.
     pub root_namespace: String,
@@ -57,6 +58,7 @@ impl Default for Mesh {
 
 /// `MeshConfig.pathNormalization`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PathNormalization {
     /// Paths are taken as they come.

@@ -30,6 +30,22 @@ impl fmt::Display for Location {
     }
 }
 
+/// Where YAML is wrong (0 if that is not known), and what is, in words for who wrote
+/// it. They hold nothing of the text, which may have keys in it.
+pub fn yaml_problem(error: &serde_saphyr::Error) -> (u64, String) {
+    let line = error.location().map_or(0, |location| location.line());
+    let text = match error.without_snippet() {
+        // The library would tell of its own options.
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            return (line, format!("`{key}` is given twice"));
+        }
+        error => error.to_string(),
+    };
+    // The line is told before the text, as compilers do.
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    (line, text.trim_end_matches(':').to_owned())
+}
+
 /// The lines of one resource, by field path (`spec.rules[0].when[1].key`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {

@@ -101,7 +101,7 @@ fn a_key_given_twice_is_refused() {
     refused(
         &authorization("  action: ALLOW\n  action: DENY\n"),
         8,
-        "action",
+        "`action` is given twice",
     );
 }
 

@@ -566,6 +566,24 @@ fn an_rsa_key_needs_an_odd_modulus_of_at_least_512_bits() {
 }
 
 #[test]
+fn an_rsa_key_of_a_size_that_is_not_checked_leaves_the_answer_open() {
+    for size in [64, 1032] {
+        let mut modulus = vec![0x80; size];
+        modulus[size - 1] |= 1;
+        let key = json!({"kty": "RSA", "n": base64(&modulus), "e": "AQAB"});
+        let claims = user(&json!({})).to_string();
+        let signed = format!(
+            "{}.{}",
+            base64(json!({"alg": "RS256"}).to_string()),
+            base64(claims)
+        );
+        let mut ask = any_token().token(&format!("{signed}.{}", base64(vec![1; size])));
+        ask.keys = KeySets::from([(ISSUER.to_owned(), json!({"keys": [key]}).to_string())]);
+        assert_eq!(ask.explain().verdict, Verdict::Unknown, "{size} bytes");
+    }
+}
+
+#[test]
 fn without_curve_and_algorithm_a_key_is_on_p256() {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);

@@ -1,15 +1,4 @@
-//! What both services have in common: they serve until told to stop and then
-//! drain, log one JSON line a request, count, and carry request ids.
-//!
-//! A service brings its routes; [`app`] adds what goes around them and
-//!
-//! | path | answer |
-//! |---|---|
-//! | `GET /healthz` | 200 while the process runs |
-//! | `GET /readyz` | 200, or 503 once shutting down |
-//! | `GET /metrics` | request counts and latencies, and what the service adds; OpenMetrics text |
-//!
-//! [`run`] is the whole of a service's life.
+#![doc = include_str!("../README.md")]
 
 mod metrics;
 mod run;

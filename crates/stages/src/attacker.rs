@@ -51,15 +51,18 @@ pub async fn attack(stage: &KubernetesStage<'_>, shot: &Shot) -> Result<RawAnswe
     };
     let answers = stage.ask(&caller.name, &[request]).await?;
     let answer = answers.into_values().next().context("no answer")?;
-    let (bytes, closed) = match answer.outcome {
-        Outcome::Raw { raw, closed } => (STANDARD.decode(raw)?, closed),
-        Outcome::Failure { error } => (Vec::new(), Some(error)),
+    Ok(match answer.outcome {
+        Outcome::Raw { raw, closed, local } => RawAnswer {
+            local: local.filter(|_| caller.principal.is_none()),
+            local_at_own_proxy: local.filter(|_| caller.principal.is_some()),
+            bytes: STANDARD.decode(raw)?,
+            closed,
+        },
+        Outcome::Failure { error } => RawAnswer {
+            closed: Some(error),
+            ..RawAnswer::default()
+        },
         Outcome::Response(_) => bail!("the caller did not send bytes as they are"),
-    };
-    Ok(RawAnswer {
-        local: None,
-        bytes,
-        closed,
     })
 }
 

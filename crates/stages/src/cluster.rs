@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures::{AsyncBufReadExt, Stream, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod, Secret, Service};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{
     AttachParams, DeleteParams, DynamicObject, GroupVersionKind, ListParams, LogParams, Patch,
     PatchParams, PropagationPolicy,
@@ -19,9 +20,10 @@ use kube::core::discovery::{ApiResource, Scope};
 use kube::{Api, Client, Config, ResourceExt};
 use token_client::batch;
 use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, BufReader,
-    Lines,
+    AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt,
+    BufReader, Lines,
 };
+use url::Url;
 
 use harness::poll::{Poll, Step};
 use harness::suite::SecretObject;
@@ -302,6 +304,29 @@ impl Cluster {
         })
     }
 
+    /// A connection to a pod behind the Service that a URL names, by way of the API
+    /// server.
+    pub async fn connect_to(&self, url: &Url) -> Result<impl AsyncRead + AsyncWrite + use<>> {
+        let mut labels = url.host_str().unwrap_or_default().split('.');
+        let (Some(name), Some(namespace)) = (labels.next(), labels.next()) else {
+            bail!("{url} names no Service");
+        };
+        let wanted = url.port_or_known_default().map(i32::from);
+        let service = Api::<Service>::namespaced(self.client.clone(), namespace);
+        let service = service.get(name).await?;
+        let mut ports = service.spec.into_iter().filter_map(|it| it.ports).flatten();
+        let port = ports.find(|port| Some(port.port) == wanted);
+        let target = port.and_then(|port| port.target_port);
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let pod = self.pod(namespace, name).await?;
+        let target = container_port(&pods.get(&pod).await?, target.as_ref());
+        let target = target.with_context(|| format!("no container port behind {url}"))?;
+        let mut forwarder = pods.portforward(&pod, &[target]).await?;
+        forwarder
+            .take_stream(target)
+            .context("no port was forwarded")
+    }
+
     /// The lines that a container writes from now on.
     pub async fn follow_log(
         &self,
@@ -520,6 +545,19 @@ fn is_rolled_out(deployment: &Deployment) -> bool {
             && status.available_replicas == Some(wanted)
             && status.replicas == Some(wanted)
     })
+}
+
+/// The port of a pod that a Service's `targetPort` means.
+fn container_port(pod: &Pod, target: Option<&IntOrString>) -> Option<u16> {
+    match target? {
+        IntOrString::Int(port) => (*port).try_into().ok(),
+        IntOrString::String(name) => {
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            let mut ports = containers.flat_map(|it| it.ports.iter().flatten());
+            let named = ports.find(|port| port.name.as_ref() == Some(name))?;
+            named.container_port.try_into().ok()
+        }
+    }
 }
 
 fn is_ready(pod: &Pod) -> bool {

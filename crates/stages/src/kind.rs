@@ -1,23 +1,18 @@
 //! The kind stage: a cluster of our own in Docker, from nothing to a mesh.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+mod begun;
 
-use anyhow::{Context, Result, bail};
-use uuid::Uuid;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
 
 use crate::cluster::Cluster;
-use crate::images;
-use crate::kubernetes::{self, KubernetesStage};
-use crate::manifest::load_kustomization;
+use crate::kubernetes::KubernetesStage;
 use crate::name::MeshName;
-use crate::scratch::Scratch;
 use crate::tool::Tool;
-use crate::versions::versions;
+pub use begun::Begun;
 use harness::case::StageName;
-use harness::poll::{Poll, Step, TimedOut, Timeouts};
-use harness::report::phases::Phases;
+use harness::poll::Timeouts;
 use harness::suite::Suite;
 use harness::trouble::Trouble;
 use harness::workspace;
@@ -25,24 +20,11 @@ use harness::workspace;
 /// Mount points that tell who made a node. Nothing is in them; they are there
 /// before anything in the cluster runs, and as long as the node.
 const MADE_BY: &str = "/etc/mesh-oidc/made-by/";
-/// From the end of a `kind create` that was cut off to what Docker makes of it.
-const SETTLED: Duration = Duration::from_secs(5);
 
 /// A kind cluster by name.
 #[derive(Debug, Clone)]
 pub struct Kind {
     name: MeshName,
-}
-
-/// A kind cluster that this run makes, and so may remove.
-#[derive(Debug)]
-pub struct Begun {
-    kind: Kind,
-    /// Tells what this run makes from what another one did.
-    run: String,
-    scratch: Scratch,
-    /// Whether Docker was asked for it.
-    asked: AtomicBool,
 }
 
 impl Kind {
@@ -90,12 +72,7 @@ impl Kind {
                 ),
             ));
         }
-        Ok(Begun {
-            kind: self.clone(),
-            run: Uuid::new_v4().simple().to_string(),
-            scratch: Scratch::new()?,
-            asked: AtomicBool::new(false),
-        })
+        Begun::new(self.clone())
     }
 
     /// The mesh in a cluster that stands.
@@ -175,155 +152,5 @@ impl Kind {
             .run()
             .await?;
         Cluster::connect(Some(&kubeconfig), &format!("kind-{}", self.name)).await
-    }
-}
-
-impl Begun {
-    /// The cluster.
-    pub fn kind(&self) -> &Kind {
-        &self.kind
-    }
-
-    /// Brings the mesh up in a new cluster, up to where the rules can be applied.
-    pub async fn up<'a>(
-        &self,
-        suite: &'a Suite,
-        phases: &Phases,
-        timeouts: &'a Timeouts,
-    ) -> Result<KubernetesStage<'a>> {
-        let ((), cluster) = tokio::try_join!(
-            phases.time(
-                "build service images",
-                images::build_services(&suite.programs, self.scratch.path())
-            ),
-            async {
-                for image in [&versions().images.pilot, &versions().images.proxy] {
-                    images::have_or_pull(image).await?;
-                }
-                phases
-                    .time(
-                        "build Keycloak's image",
-                        images::build_keycloak(suite, self.scratch.path()),
-                    )
-                    .await?;
-                phases.time("create the cluster", self.create()).await
-            },
-        )?;
-        let keycloak = async {
-            phases
-                .time(
-                    "load Keycloak's image",
-                    self.load(&[images::keycloak_image()]),
-                )
-                .await?;
-            kubernetes::apply_keycloak(suite, &cluster).await
-        };
-        let istio = async {
-            let images = &versions().images;
-            let upstream = [images.pilot.clone(), images.proxy.clone()];
-            phases
-                .time("load Istio's images", self.load(&upstream))
-                .await?;
-            phases
-                .time("install Istio", self.install_istio(suite))
-                .await?;
-            // The cluster is our own: what holds for all of it is ours to say.
-            match &suite.manifests.mesh_wide {
-                Some(folder) => {
-                    cluster
-                        .apply(&load_kustomization(&suite.path(folder))?)
-                        .await
-                }
-                None => Ok(()),
-            }
-        };
-        tokio::try_join!(keycloak, istio)?;
-        let images: Vec<_> = suite.programs.iter().map(|it| it.image.clone()).collect();
-        phases
-            .time("load service images", self.load(&images))
-            .await?;
-        kubernetes::apply_apps(suite, &cluster).await?;
-        phases
-            .time(
-                "wait for workloads",
-                kubernetes::wait_for_workloads(suite, &cluster, timeouts),
-            )
-            .await?;
-        KubernetesStage::open(StageName::Kind, suite, timeouts, cluster).await
-    }
-
-    /// Removes the cluster, if this run has made one.
-    pub async fn clear_up(&self) -> Result<()> {
-        if !self.asked.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        // What was begun when `kind create` was cut off may still come.
-        let there = Poll::new("what Docker had begun", SETTLED)
-            .until(async || {
-                Ok(if self.kind.exists().await? {
-                    Step::Done(())
-                } else {
-                    Step::NotYet("no cluster".to_owned())
-                })
-            })
-            .await;
-        match there {
-            Err(error) if error.is::<TimedOut>() => return Ok(()),
-            other => other?,
-        }
-        if self.kind.maker().await?.as_deref() == Some(self.run.as_str()) {
-            self.kind.delete().await?;
-        }
-        Ok(())
-    }
-
-    async fn create(&self) -> Result<Cluster> {
-        images::have_or_pull(&versions().images.node).await?;
-        let kubeconfig = self.kind.kubeconfig();
-        std::fs::create_dir_all(kubeconfig.parent().expect("the path has a folder"))?;
-        self.asked.store(true, Ordering::Relaxed);
-        Tool::new("kind")
-            .args(["create", "cluster", "--name", self.kind.name.as_str()])
-            .args([
-                "--image",
-                &versions().images.node,
-                "--config",
-                "-",
-                "--kubeconfig",
-            ])
-            .args([kubeconfig])
-            .stdin(include_str!("kind-config.yaml").replace("RUN", &self.run))
-            .env("TMPDIR", self.scratch.path())
-            .run()
-            .await?;
-        self.kind.connect().await
-    }
-
-    async fn load(&self, images: &[String]) -> Result<()> {
-        Tool::new("kind")
-            .args(["load", "docker-image", "--name", self.kind.name.as_str()])
-            .args(images)
-            // Hundreds of megabytes, which kind leaves behind when it is cut off.
-            .env("TMPDIR", self.scratch.path())
-            .run()
-            .await
-            .context("cannot load images into the kind node")?;
-        Ok(())
-    }
-
-    async fn install_istio(&self, suite: &Suite) -> Result<()> {
-        let mut files = vec![suite.path(&suite.manifests.istio)];
-        if let Some(file) = &suite.manifests.plain_envoy
-            && images::proxy_is_plain_envoy().await?
-        {
-            files.push(suite.path(file));
-        }
-        Tool::new("istioctl")
-            .args(["install", "--skip-confirmation", "--kubeconfig"])
-            .args([self.kind.kubeconfig()])
-            .args(files.iter().flat_map(|file| ["-f".into(), file.clone()]))
-            .run()
-            .await?;
-        Ok(())
     }
 }

@@ -23,19 +23,33 @@ use kube::core::DynamicObject;
 use policy::Workload;
 use token_client::batch;
 use tokio::task::JoinSet;
+use url::Url;
 
 use crate::attacker;
 use crate::cluster::{self, Cluster};
 use crate::manifest::{dynamic, load_kustomization};
 use crate::secrets;
+use crate::tls;
 use crate::versions::versions;
 
 /// istiod's own namespace, which a dump looks into besides.
 const ISTIO: &str = "istio-system";
 
-/// Hands Keycloak and the realms' secrets to the cluster. Secrets that are
-/// there already stay, so that a second `up` changes no key.
-pub async fn apply_keycloak(suite: &Suite, cluster: &Cluster) -> Result<()> {
+/// The secrets of the mesh: those that the cluster has, so that a second `up`
+/// changes no key, or new ones.
+pub async fn secrets_of(suite: &Suite, cluster: &Cluster) -> Result<RealmSecrets> {
+    match cluster.secrets(&suite.secrets).await? {
+        Some(there) => secrets::from_secrets(suite, &there),
+        None => secrets::generate(suite),
+    }
+}
+
+/// Hands Keycloak and its secrets to the cluster.
+pub async fn apply_keycloak(
+    suite: &Suite,
+    cluster: &Cluster,
+    secrets: &RealmSecrets,
+) -> Result<()> {
     for namespace in suite.namespaces()? {
         cluster.check_namespace_is_ours(&namespace).await?;
     }
@@ -46,11 +60,7 @@ pub async fn apply_keycloak(suite: &Suite, cluster: &Cluster) -> Result<()> {
         namespaces.extend(load(folder)?.into_iter().filter(is_namespace));
     }
     cluster.apply(&namespaces).await?;
-    let realms = match cluster.secrets(&suite.secrets).await? {
-        Some(there) => secrets::from_secrets(suite, &there)?,
-        None => RealmSecrets::generate(suite)?,
-    };
-    cluster.apply(&secrets::objects(suite, &realms)?).await?;
+    cluster.apply(&secrets::objects(suite, secrets)?).await?;
     cluster.apply(&keycloak).await
 }
 
@@ -93,6 +103,30 @@ fn is_namespace(object: &DynamicObject) -> bool {
         .is_some_and(|types| types.kind == "Namespace")
 }
 
+/// What proxies have recorded by now.
+type Heard = Arc<Mutex<Evidence>>;
+
+/// Reads the access log of the sidecar of a workload (namespace and name) from
+/// now on.
+async fn follow_proxy(
+    cluster: &Cluster,
+    (namespace, name): (&str, &str),
+    heard: &Heard,
+    listeners: &mut JoinSet<()>,
+) -> Result<()> {
+    let pod = cluster.pod(namespace, name).await?;
+    let lines = cluster.follow_log(namespace, &pod, "istio-proxy").await?;
+    let mut lines = Box::pin(lines);
+    let heard = heard.clone();
+    listeners.spawn(async move {
+        while let Some(Ok(line)) = lines.next().await {
+            let mut heard = heard.lock().expect("lock must be whole");
+            heard.read([line.as_str()]);
+        }
+    });
+    Ok(())
+}
+
 /// A mesh in a cluster, with a line to each caller and an ear at each proxy.
 pub struct KubernetesStage<'a> {
     name: StageName,
@@ -100,7 +134,8 @@ pub struct KubernetesStage<'a> {
     timeouts: &'a Timeouts,
     cluster: Cluster,
     callers: BTreeMap<String, (tokio::sync::Mutex<cluster::Line>, IpAddr)>,
-    evidence: Arc<Mutex<Evidence>>,
+    evidence: Heard,
+    callers_evidence: Heard,
     app_lines: Arc<Mutex<Vec<AppLine>>>,
     /// Ends with the stage.
     _listeners: JoinSet<()>,
@@ -127,22 +162,15 @@ impl<'a> KubernetesStage<'a> {
             .await?
             .into_iter()
             .collect();
-        let evidence = Arc::new(Mutex::new(Evidence::default()));
         let mut listeners = JoinSet::new();
+        let (evidence, callers_evidence) = (Heard::default(), Heard::default());
         for workload in suite.workloads.iter().filter(|it| it.has_sidecar) {
-            let namespace = &workload.namespace;
-            let pod = cluster.pod(namespace, &workload.name).await?;
-            let lines = cluster.follow_log(namespace, &pod, "istio-proxy").await?;
-            let mut lines = Box::pin(lines);
-            let evidence = evidence.clone();
-            listeners.spawn(async move {
-                while let Some(Ok(line)) = lines.next().await {
-                    evidence
-                        .lock()
-                        .expect("lock must be whole")
-                        .read([line.as_str()]);
-                }
-            });
+            let of = (workload.namespace.as_str(), workload.name.as_str());
+            follow_proxy(&cluster, of, &evidence, &mut listeners).await?;
+        }
+        for caller in suite.callers.iter().filter(|it| it.has_sidecar) {
+            let of = (caller.namespace.as_str(), caller.deployment.as_str());
+            follow_proxy(&cluster, of, &callers_evidence, &mut listeners).await?;
         }
         let app_lines = attacker::follow_apps(suite, &cluster, &mut listeners).await?;
         Ok(Self {
@@ -152,6 +180,7 @@ impl<'a> KubernetesStage<'a> {
             cluster,
             callers,
             evidence,
+            callers_evidence,
             app_lines,
             _listeners: listeners,
         })
@@ -219,8 +248,20 @@ impl Stage for KubernetesStage<'_> {
             .with_context(|| format!("caller {caller}"))
     }
 
+    async fn get_over_tls(&self, url: &str) -> Result<String> {
+        let secrets = self.secrets().await?;
+        let url: Url = url.parse()?;
+        let stream = self.cluster.connect_to(&url).await?;
+        tls::get(stream, &url, &secrets.authorities()).await
+    }
+
     fn evidence(&self) -> Evidence {
         self.evidence.lock().expect("lock must be whole").clone()
+    }
+
+    fn callers_evidence(&self) -> Evidence {
+        let heard = self.callers_evidence.lock();
+        heard.expect("lock must be whole").clone()
     }
 
     fn address_of(&self, caller: &str) -> Result<IpAddr> {

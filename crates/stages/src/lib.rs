@@ -1,13 +1,4 @@
-//! Stages: places where a mesh really runs.
-//!
-//! | module | where |
-//! |---|---|
-//! | [`kind`] | a cluster of our own, in Docker |
-//! | [`kubernetes`] | any cluster that has Istio |
-//! | [`local`] | processes of this machine |
-//!
-//! All three are asked in the same way ([`harness::stage::Stage`]). The rest is
-//! what it takes to bring them up.
+#![doc = include_str!("../README.md")]
 
 pub mod artifacts;
 mod attacker;
@@ -23,6 +14,7 @@ pub mod manifest;
 pub mod name;
 pub mod scratch;
 pub mod secrets;
+mod tls;
 pub mod tool;
 pub mod versions;
 

@@ -24,10 +24,10 @@ use futures::future;
 
 use crate::artifacts;
 use crate::name::MeshName;
+use crate::secrets;
 use crate::tool::Tool;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
-use harness::secrets::RealmSecrets;
 use harness::suite::{Program, Suite};
 use harness::trouble::{Trouble, explain_full_disk};
 use harness::workspace;
@@ -156,7 +156,7 @@ impl Begun {
         timeouts: &'a Timeouts,
     ) -> Result<LocalStage<'a>> {
         let folder = &self.mark.folder;
-        let secrets = RealmSecrets::generate(suite)?;
+        let secrets = secrets::generate(suite)?;
         let plan = Plan::new(suite, &secrets)?;
         let laid_out = Mutex::new(plan.lay_out(&self.mark)?);
         let lock = || laid_out.lock().expect("lock must be whole");

@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn every_kustomization_of_the_project_loads() {
-        for folder in ["keycloak", "apps", "callers", "policy", "policy/stock"] {
+        for folder in ["keycloak", "apps", "callers", "policy", "policy/tls"] {
             let objects = load_kustomization(&workspace::path("manifests").join(folder)).unwrap();
             assert!(!objects.is_empty(), "{folder} must hold objects");
             for object in objects {

@@ -1,12 +1,30 @@
 //! A mesh's secrets as the Kubernetes Secrets that its pods read.
 
 use anyhow::{Context, Result};
-use harness::secrets::RealmSecrets;
+use envoy::Authority;
+use harness::secrets::{CA_CRT, RealmSecrets, TLS_CRT, TLS_KEY, part_name};
 use harness::suite::Suite;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DynamicObject, ObjectMeta};
 use secrecy::{ExposeSecret, SecretString};
+
+/// New secrets for everything that the suite's pods read.
+pub fn generate(suite: &Suite) -> Result<RealmSecrets> {
+    let mut secrets = RealmSecrets::generate(suite)?;
+    let hosts = suite.secrets.iter();
+    for host in hosts.filter_map(|secret| secret.certificate_for.as_ref()) {
+        // It signs this once, and its key is gone.
+        let authority = Authority::generate()?;
+        let certificate = authority.issue_to_server(host)?;
+        secrets = secrets.with([
+            (part_name(host, CA_CRT), authority.root_pem().into()),
+            (part_name(host, TLS_CRT), certificate.chain_pem.into()),
+            (part_name(host, TLS_KEY), certificate.key_pem),
+        ]);
+    }
+    Ok(secrets)
+}
 
 /// Reads the secrets back from the Secrets that the suite keeps them in.
 pub fn from_secrets(suite: &Suite, secrets: &[Secret]) -> Result<RealmSecrets> {
@@ -18,11 +36,11 @@ pub fn from_secrets(suite: &Suite, secrets: &[Secret]) -> Result<RealmSecrets> {
         };
         let data = secrets.iter().find(is_it).and_then(|it| it.data.as_ref());
         for (key, name) in wanted.content() {
-            let value = data.and_then(|data| data.get(key));
+            let value = data.and_then(|data| data.get(&key));
             let value = value.with_context(|| format!("no secret {name} in {}", wanted.name))?;
             let value = String::from_utf8(value.0.clone())
                 .map_err(|_| anyhow::anyhow!("secret {name} is not text"))?;
-            values.push((name.to_owned(), SecretString::from(value)));
+            values.push((name, SecretString::from(value)));
         }
     }
     Ok(values.into_iter().collect())
@@ -33,7 +51,7 @@ pub fn objects(suite: &Suite, secrets: &RealmSecrets) -> Result<Vec<DynamicObjec
     let objects = suite.secrets.iter().map(|wanted| {
         let values = wanted
             .content()
-            .map(|(key, name)| Ok((key, secrets.get(name)?)))
+            .map(|(key, name)| Ok((key, secrets.get(&name)?)))
             .collect::<Result<Vec<_>>>()?;
         secret(&wanted.namespace, &wanted.name, values)
     });
@@ -43,7 +61,7 @@ pub fn objects(suite: &Suite, secrets: &RealmSecrets) -> Result<Vec<DynamicObjec
 fn secret<'a>(
     namespace: &str,
     name: &str,
-    values: impl IntoIterator<Item = (&'a str, &'a SecretString)>,
+    values: impl IntoIterator<Item = (String, &'a SecretString)>,
 ) -> Result<DynamicObject> {
     let secret = Secret {
         metadata: ObjectMeta {
@@ -55,10 +73,8 @@ fn secret<'a>(
             values
                 .into_iter()
                 .map(|(name, value)| {
-                    (
-                        name.to_owned(),
-                        ByteString(value.expose_secret().as_bytes().to_vec()),
-                    )
+                    let value = value.expose_secret().as_bytes().to_vec();
+                    (name, ByteString(value))
                 })
                 .collect(),
         ),
@@ -76,11 +92,11 @@ mod tests {
     use k8s_openapi::api::core::v1::Secret;
     use secrecy::ExposeSecret;
 
-    use super::{from_secrets, objects};
+    use super::{from_secrets, generate, objects};
 
     fn made() -> (Suite, RealmSecrets, Vec<Secret>) {
         let suite = Suite::load(&workspace::path("e2e")).unwrap();
-        let made = RealmSecrets::generate(&suite).unwrap();
+        let made = generate(&suite).unwrap();
         let objects = objects(&suite, &made).unwrap().into_iter();
         let secrets = objects
             .map(|object| serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap());

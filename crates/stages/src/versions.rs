@@ -74,6 +74,10 @@ mod tests {
                 format!("FROM {}", v.images.keycloak),
             ),
             (
+                "e2e/tests/outage/Dockerfile",
+                format!("FROM {}", v.images.keycloak),
+            ),
+            (
                 "manifests/keycloak/keycloak.yaml",
                 format!("image: mesh-oidc/keycloak:{}", v.keycloak),
             ),

@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use harness::output::print;
-use harness::secrets::RealmSecrets;
 use harness::suite::Suite;
 use stages::{manifest, secrets};
 
 /// Runs the command.
 pub fn run(suite: &Suite) -> Result<ExitCode> {
-    let objects = secrets::objects(suite, &RealmSecrets::generate(suite)?)?;
+    let objects = secrets::objects(suite, &secrets::generate(suite)?)?;
     print(manifest::to_yaml(&objects))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::frontend::{FRONTEND, in_words};
 
-const REQUESTS_PER_SECOND: u32 = 200;
+const REQUESTS_PER_SECOND: u32 = 50;
 const TICKS_PER_SECOND: u32 = 10;
 const DATA: &str = "200 Backend response: Data from backend!";
 

@@ -84,6 +84,15 @@ impl Storm {
             start.elapsed() < LONGEST * 5,
             "{told}: it took long to end\n{said}"
         );
+        if twice || signal == Signal::KILL {
+            // A program that it had called, such as `java -version`, ends by itself.
+            self.world.wait_for("end of what the run had called", || {
+                let processes = self.world.all_processes();
+                let is_called =
+                    |line: &str| line.ends_with("-version") || line.ends_with("--version");
+                !processes.iter().any(|(_, line)| is_called(line))
+            });
+        }
         // What was killed, or came to its end before, is for `down` to remove.
         if twice || signal == Signal::KILL || code == Some(0) {
             self.down(&told);

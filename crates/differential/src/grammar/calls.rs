@@ -36,7 +36,7 @@ pub(super) fn connection(dice: &mut Dice) -> Connection {
     }
 }
 
-const PATHS: [&str; 26] = [
+const PATHS: [&str; 29] = [
     "/a",
     "/a",
     "/a/b",
@@ -59,6 +59,9 @@ const PATHS: [&str; 26] = [
     "/a/b?x=1",
     "/a?x=/b",
     "/a?",
+    "/a?z=%2F%41&b&z=2",
+    "/a?&y==1&",
+    "/a?y=%0a",
     "/a#b",
     "/%zz",
     "/a%00",
@@ -86,6 +89,9 @@ pub(super) fn call(dice: &mut Dice, connection: Connection) -> Call {
     }
     carry_tokens(dice, &mut tokens, &mut request);
     add_headers(dice, &mut request);
+    if dice.chance(12) {
+        odd(dice, &mut request);
+    }
     Call {
         connection,
         tokens: tokens.0,
@@ -142,6 +148,84 @@ fn carry_tokens(dice: &mut Dice, tokens: &mut Tokens, request: &mut Request) {
         }
         10 => header("authorization", format!("Bearer{}", tokens.another(dice))),
         _ => header("authorization", format!("Bearer {}", tokens.another(dice))),
+    }
+}
+
+const TARGETS: [&str; 22] = [
+    "http://example.com/a",
+    "http://Example.com:8080/a/../b",
+    "https://a.com/a?x=/b",
+    "HTTP://x/a#b",
+    "http://x",
+    "http://x?y",
+    "http://user@x/a",
+    "http://[::1]:80/a",
+    "http://x_y/a",
+    "http://x:y/a",
+    "http:///a",
+    "ftp://x/a",
+    "ws://x/a",
+    "http:/x/a",
+    "http://x/ä",
+    "http://x/a%00",
+    "*",
+    "x:80",
+    "x",
+    "a/b",
+    "?x",
+    "example.com:8080",
+];
+
+/// Something that is Envoy's to read before any filter.
+fn odd(dice: &mut Dice, request: &mut Request) {
+    let mut header = |name: &str, value: &str| {
+        request.headers.push((name.to_owned(), value.to_owned()));
+    };
+    match dice.between(0, 11) {
+        0 | 1 => request.path = dice.text(&TARGETS),
+        2 => {
+            request.method = dice.text(&["CONNECT", "OPTIONS"]);
+            request.path = dice.text(&TARGETS);
+        }
+        3 => {
+            let methods = [
+                "GETX", "get", "QUERY", "PRI", "PROPFIND", "MSEARCH", "HEAD", "TRACE",
+            ];
+            request.method = dice.text(&methods);
+        }
+        4 => header("x-big", &"x".repeat(*dice.pick(&[40_000, 61_441, 90_000]))),
+        5 => {
+            for _ in 0..*dice.pick(&[40, 101, 150]) {
+                header("x-many", "");
+            }
+        }
+        6 => {
+            request.host = dice.text(&["a b", "a/b", "ä", "a@b", "[::1]", "A_b:99999", "a\"b", ""]);
+        }
+        7 => header(
+            "x-odd",
+            &dice.text(&["\0", "a\u{1}", "\u{7f}", "ä", "a\tb", "a\rb"]),
+        ),
+        8 => header(&dice.text(&["x h", "x(", "ä", "x_h", "x!", "x-A"]), "a"),
+        9 => {
+            header(
+                "connection",
+                &dice.text(&["Upgrade", "keep-alive, upgrade", "keep-alive"]),
+            );
+            header(
+                "upgrade",
+                &dice.text(&["websocket", "h2c", "foo", "websocket, h2c", ""]),
+            );
+        }
+        _ => {
+            let types = [
+                "application/grpc",
+                "application/grpc+proto",
+                "application/grpc-web",
+                "a/b",
+            ];
+            header("content-type", &dice.text(&types));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use policy::{KeySets, Manifests, Mesh};
+use policy::{KeySets, Manifests};
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn recorded() -> Value {
 
 /// The chains of the recorded listener.
 fn chains(dump: &mut Value) -> &mut Vec<Value> {
-    dump.pointer_mut("/configs/1/dynamic_listeners/0/active_state/listener/filter_chains")
+    dump.pointer_mut("/configs/2/dynamic_listeners/0/active_state/listener/filter_chains")
         .and_then(Value::as_array_mut)
         .unwrap()
 }
@@ -57,7 +57,7 @@ fn tcp_and_http_are_both_compared() {
     assert_eq!(
         compared,
         [
-            ("virtualInbound-catchall-http tls", true, 3),
+            ("virtualInbound-catchall-http tls", true, 7),
             ("virtualInbound tls", false, 1)
         ]
     );
@@ -84,7 +84,7 @@ fn keys_for_encryption_are_not_compared() {
     let key_set = json!({"keys": [{"kid": "a", "use": "sig"}, {"kid": "b", "use": "enc"}]});
     let place = json!({"localJwks": {"inlineString": key_set.to_string()}});
     assert_eq!(
-        normal(place, Fields::Message),
+        normal(place, Kind::Message),
         json!({"localJwks": {"inlineString": {"keys": [{"kid": "a", "use": "sig"}]}}})
     );
 }
@@ -169,7 +169,75 @@ fn sidecar_without_an_http_chain_equals_nothing() {
 fn fields_are_renamed_and_keys_of_maps_are_not() {
     let config = json!({"shadow_rules": {"policies": {"a_b": {"and_rules": {}}}}});
     assert_eq!(
-        normal(config, Fields::Message),
+        normal(config, Kind::Message),
         json!({"shadowRules": {"policies": {"a_b": {"andRules": {}}}}})
     );
+}
+
+/// The connection manager of the recorded sidecar.
+fn manager_of(dump: &mut Value) -> &mut Value {
+    chains(dump)[1]
+        .pointer_mut("/filters/0/typed_config")
+        .unwrap()
+}
+
+#[test]
+fn flag_of_the_runtime_that_differs_is_shown() {
+    let mut dump = recorded();
+    let flags = dump
+        .pointer_mut("/configs/0/bootstrap/layered_runtime/layers/0/static_layer")
+        .unwrap();
+    flags["envoy.reloadable_features.http_reject_path_with_fragment"] = json!(true);
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(text.starts_with("# runtime\n"), "{text}");
+    assert!(
+        text.contains("+envoy.reloadable_features.http_reject_path_with_fragment: true"),
+        "{text}"
+    );
+}
+
+#[test]
+fn setting_of_the_connection_manager_that_is_not_in_the_list_is_shown() {
+    let mut dump = recorded();
+    manager_of(&mut dump)["append_x_forwarded_port"] = json!(true);
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(text.contains("+    appendXForwardedPort: true"), "{text}");
+}
+
+#[test]
+fn setting_of_the_listener_that_differs_is_shown() {
+    let mut dump = recorded();
+    let listener = dump
+        .pointer_mut("/configs/2/dynamic_listeners/0/active_state/listener")
+        .unwrap();
+    listener["listener_filters_timeout"] = json!("15s");
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(text.starts_with("# listener virtualInbound\n"), "{text}");
+}
+
+#[test]
+fn older_tls_is_shown() {
+    let mut dump = recorded();
+    let context = chains(&mut dump)[1]
+        .pointer_mut("/transport_socket/typed_config/common_tls_context/tls_params")
+        .unwrap();
+    context["tls_minimum_protocol_version"] = json!("TLSv1_0");
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(
+        text.contains("tlsMinimumProtocolVersion: TLSv1_0"),
+        "{text}"
+    );
+}
+
+#[test]
+fn route_that_switches_a_filter_off_is_shown() {
+    let mut dump = recorded();
+    let routes = manager_of(&mut dump)
+        .pointer_mut("/route_config/virtual_hosts/0/routes")
+        .unwrap();
+    let mut open = routes[0].clone();
+    open["typed_per_filter_config"] = json!({"envoy.filters.http.rbac": {"disabled": true}});
+    routes.as_array_mut().unwrap().insert(0, open);
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(text.contains("typedPerFilterConfig"), "{text}");
 }

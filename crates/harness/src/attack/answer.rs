@@ -155,6 +155,7 @@ mod tests {
     fn read_as(bytes: &[u8], closed: Option<&str>, is_head: bool) -> Answers {
         let raw = RawAnswer {
             local: None,
+            local_at_own_proxy: None,
             bytes: bytes.to_vec(),
             closed: closed.map(str::to_owned),
         };

@@ -1,17 +1,17 @@
 //! Reading the corpus, and refusing one that could not fail.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use serde_saphyr::Spanned;
 
 use super::{Attack, Expect, Identity, Origin, Sender, Spec, Target, template};
 use crate::case::matches;
-use crate::suite::yaml::{LoadError, read_yaml};
+use crate::suite::yaml::{LoadError, Problem, read_yaml, yaml_files};
 use crate::suite::{Suite, Unknown};
 
 /// Names that are filled in when an attack is sent, and so no variables.
@@ -33,82 +33,83 @@ pub struct Corpus {
     attacks: Vec<Attack>,
 }
 
-/// Why the corpus cannot be used.
+/// No attack matches any filter.
 #[derive(Debug, thiserror::Error)]
-pub enum CorpusError {
-    /// A file or folder cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file is no YAML, or not in this form.
-    #[error(transparent)]
-    Yaml(#[from] LoadError),
-    /// What is wrong with the attacks, all of it, one a line.
-    #[error("{0}")]
-    Invalid(String),
-    /// A filter means no attack.
-    #[error(
-        "no attack matches `{0}`; `--filter` takes a part of a name or class, or a pattern with `*`"
-    )]
-    NothingSelected(String),
-}
+#[error(
+    "no attack matches `{0}`; `--filter` takes a part of a name or class, or a pattern with `*`"
+)]
+pub struct NothingSelected(String);
 
-/// One file. What stands at the top holds for all its attacks.
-#[derive(Debug, Deserialize)]
-struct ClassYaml {
+/// Hostile requests of one class. What stands at the top holds for all of them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(
+    rename = "Attacks",
+    extend("required" = ["class", "attacks"], "additionalProperties" = false)
+)]
+pub(crate) struct ClassYaml {
+    /// What its attacks have in common, in a word or two. Those of the class
+    /// `controls` are requests that must succeed; they come along with every
+    /// filter.
     class: String,
+    /// The attacks. They are read apart, with the lines that a flattened map loses.
+    #[schemars(with = "Vec<AttackYaml>")]
+    attacks: IgnoredAny,
     #[serde(flatten)]
+    #[schemars(with = "Spec")]
     common: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
 struct AttacksYaml {
-    attacks: Vec<Spanned<Map<String, Value>>>,
+    attacks: Vec<Spanned<AttackYaml>>,
+}
+
+/// One hostile request, or as many as there are combinations of values.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(rename = "Attack", extend("required" = ["name"], "additionalProperties" = false))]
+struct AttackYaml {
+    /// A sentence, unique once expanded. `{variable}` stands for the value's label,
+    /// or for the value itself where it has none.
+    name: String,
+    /// Why the outcome is what it is, where that is not plain.
+    why: Option<String>,
+    /// Variables, each with a list of values or a map of labels to values; every
+    /// combination is an attack. `{variable}` and `{variable.member}` stand for
+    /// the value anywhere below.
+    #[serde(rename = "for", default)]
+    matrix: Map<String, Value>,
+    #[serde(flatten)]
+    #[schemars(with = "Spec")]
+    spec: Map<String, Value>,
 }
 
 impl Corpus {
     /// Reads every `*.yaml` of a folder, in the order of their names, expands it
     /// and checks it as a whole. All problems are reported, not the first.
-    pub fn load(dir: &Path, suite: &Suite) -> Result<Self, CorpusError> {
-        let mut problems = Problems::default();
+    pub fn load(dir: &Path, suite: &Suite) -> Result<Self, LoadError> {
+        let mut problems = Vec::new();
         let mut attacks = Vec::new();
         for path in yaml_files(dir)? {
-            let mut found = read_class(&path, &mut problems)?;
-            for (line, attack) in &mut found {
-                if let Err(unknown) = attack.spec.resolve(suite) {
-                    problems.add(&path, *line, format!("`{}`: {unknown}", attack.name));
-                    continue;
-                }
-                for text in attack.problems(suite) {
-                    problems.add(&path, *line, format!("`{}`: {text}", attack.name));
-                }
+            if let Err(error) = read_class(&path, suite, &mut attacks, &mut problems) {
+                error.add_to(&mut problems)?;
             }
-            attacks.extend(
-                found
-                    .into_iter()
-                    .map(|(line, attack)| (path.clone(), line, attack)),
-            );
         }
         let mut names = BTreeSet::new();
-        for (path, line, attack) in &attacks {
+        for Located { path, line, attack } in &attacks {
             if !names.insert(&attack.name) {
-                problems.add(
-                    path,
-                    *line,
-                    format!("`{}` is not the only one of this name", attack.name),
-                );
+                let text = format!("`{}` is not the only one of this name", attack.name);
+                problems.push(Problem::new(path, *line, text));
             }
         }
-        if !attacks.iter().any(|(_, _, attack)| attack.is_control()) {
-            problems.add(dir, 0, format!("no attacks of class `{CONTROLS}`: nothing would show that the mesh lets anybody in"));
+        if !attacks.iter().any(|located| located.attack.is_control()) {
+            let text = format!(
+                "no attacks of class `{CONTROLS}`: nothing would show that the mesh lets anybody in"
+            );
+            problems.push(Problem::new(dir, 0, text));
         }
-        problems.into_result()?;
+        LoadError::none_of(problems)?;
         Ok(Self {
-            attacks: attacks.into_iter().map(|(_, _, attack)| attack).collect(),
+            attacks: attacks.into_iter().map(|located| located.attack).collect(),
         })
     }
 
@@ -119,7 +120,7 @@ impl Corpus {
 
     /// The attacks that any filter means by name or class, and the controls; all
     /// without a filter. The short form has the first of each group only.
-    pub fn select(&self, filters: &[String], short: bool) -> Result<Vec<&Attack>, CorpusError> {
+    pub fn select(&self, filters: &[String], short: bool) -> Result<Vec<&Attack>, NothingSelected> {
         let meant = |attack: &Attack| {
             filters.is_empty()
                 || filters.iter().any(|filter| {
@@ -129,7 +130,7 @@ impl Corpus {
                 })
         };
         if !self.attacks.iter().any(meant) {
-            return Err(CorpusError::NothingSelected(filters.join("`, `")));
+            return Err(NothingSelected(filters.join("`, `")));
         }
         let mut groups = BTreeSet::new();
         Ok(self
@@ -237,61 +238,65 @@ impl Spec {
     }
 }
 
-fn yaml_files(dir: &Path) -> Result<Vec<PathBuf>, CorpusError> {
-    let read = || -> std::io::Result<Vec<PathBuf>> {
-        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
-    };
-    let mut paths = read().map_err(|source| CorpusError::Read {
-        path: dir.to_owned(),
-        source,
-    })?;
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "yaml")
-    });
-    paths.sort();
-    Ok(paths)
+/// An attack and where it is written.
+struct Located {
+    path: PathBuf,
+    line: u64,
+    attack: Attack,
 }
 
-fn read_class(path: &Path, problems: &mut Problems) -> Result<Vec<(u64, Attack)>, CorpusError> {
-    let ClassYaml { class, mut common } = read_yaml(path)?;
-    common.remove("attacks");
-    common.remove("about");
-    // Read once more for the lines, which a flattened map loses.
-    let AttacksYaml { attacks } = read_yaml(path)?;
-    let mut expanded = Vec::new();
+fn read_class(
+    path: &Path,
+    suite: &Suite,
+    attacks: &mut Vec<Located>,
+    problems: &mut Vec<Problem>,
+) -> Result<(), LoadError> {
+    let ClassYaml {
+        class,
+        attacks: IgnoredAny,
+        common,
+    } = read_yaml(path)?;
+    let file: AttacksYaml = read_yaml(path)?;
     for Spanned {
         value, referenced, ..
-    } in attacks
+    } in file.attacks
     {
         let line = referenced.line();
-        match expand(&class, &common, value) {
-            Ok(found) => expanded.extend(found.into_iter().map(|attack| (line, attack))),
-            Err(text) => problems.add(path, line, text),
+        let mut complain = |text: String| problems.push(Problem::new(path, line, text));
+        let expanded = match expand(&class, &common, value) {
+            Ok(expanded) => expanded,
+            Err(text) => {
+                complain(text);
+                continue;
+            }
+        };
+        for mut attack in expanded {
+            let found = match attack.spec.resolve(suite) {
+                Ok(()) => attack.problems(suite),
+                Err(unknown) => vec![unknown.to_string()],
+            };
+            for text in found {
+                complain(format!("`{}`: {text}", attack.name));
+            }
+            let path = path.to_owned();
+            attacks.push(Located { path, line, attack });
         }
     }
-    Ok(expanded)
+    Ok(())
 }
 
 /// One entry of a file, with every combination of its matrix.
 fn expand(
     class: &str,
     common: &Map<String, Value>,
-    mut entry: Map<String, Value>,
+    entry: AttackYaml,
 ) -> Result<Vec<Attack>, String> {
-    let Some(Value::String(group)) = entry.remove("name") else {
-        return Err("an attack without `name`".to_owned());
-    };
-    let why = match entry.remove("why") {
-        Some(Value::String(text)) => Some(text),
-        None => None,
-        Some(_) => return Err(format!("`{group}`: `why` is no text")),
-    };
-    let matrix = match entry.remove("for") {
-        Some(Value::Object(matrix)) => matrix,
-        None => Map::new(),
-        Some(_) => return Err(format!("`{group}`: `for` is no map of variables")),
-    };
+    let AttackYaml {
+        name: group,
+        why,
+        matrix,
+        spec,
+    } = entry;
     for variable in matrix.keys() {
         if RESERVED.contains(&variable.as_str()) {
             return Err(format!(
@@ -304,12 +309,12 @@ fn expand(
             ));
         }
     }
-    let entry = Value::Object(over(common, entry));
+    let spec = Value::Object(over(common, spec));
     template::combinations(&matrix)?
         .iter()
         .map(|choices| {
             let name = template::label(&group, choices);
-            let spec: Spec = serde_json::from_value(template::fill(&entry, choices))
+            let spec: Spec = serde_json::from_value(template::fill(&spec, choices))
                 .map_err(|error| format!("`{name}`: {error}"))?;
             Ok(Attack {
                 name,
@@ -336,27 +341,6 @@ fn over(common: &Map<String, Value>, entry: Map<String, Value>) -> Map<String, V
         }
     }
     merged
-}
-
-/// Everything that is wrong, one line each.
-#[derive(Debug, Default)]
-struct Problems(Vec<String>);
-
-impl Problems {
-    fn add(&mut self, path: &Path, line: u64, text: impl fmt::Display) {
-        self.0.push(match line {
-            0 => format!("{}: {text}", path.display()),
-            line => format!("{}:{line}: {text}", path.display()),
-        });
-    }
-
-    fn into_result(self) -> Result<(), CorpusError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(CorpusError::Invalid(self.0.join("\n")))
-        }
-    }
 }
 
 #[cfg(test)]

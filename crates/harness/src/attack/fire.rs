@@ -75,6 +75,7 @@ pub async fn fire(asker: &Asker<'_>, selection: &Selection, phases: &Phases) -> 
         sent: &sent,
         granted_claims: needed.iter().map(claims_of).collect::<Result<_>>()?,
         evidence: stage.evidence(),
+        callers_evidence: stage.callers_evidence(),
         seen: seen(stage),
         complete,
         of: asker.rows_of(&suite.usual_profile().name),
@@ -126,6 +127,7 @@ struct SentAttack<'a> {
     /// From before the connection to after its end.
     time: (Timestamp, Timestamp),
     address: Option<(IpAddr, Option<u16>)>,
+    at_own_proxy: Option<SocketAddr>,
     answers: Answers,
     refused_connections: Option<u64>,
 }
@@ -218,6 +220,7 @@ async fn send<'a>(
         claims,
         other_claims,
         address: address(stage, &spec.from, &raw)?,
+        at_own_proxy: raw.local_at_own_proxy,
         time: (now, Timestamp::now()),
         answers: read_answers(&raw, spec.request.is_head()),
         refused_connections: None,
@@ -270,10 +273,12 @@ async fn close_the_books(
                 "the last good request is not in the log of {at}"
             )));
         }
-        let evidence = stage.evidence();
-        let silent = sent
-            .iter()
-            .filter(|sent| !sent.attack.spec.is_counted() && sent.records(&evidence).is_empty());
+        let (evidence, callers) = (stage.evidence(), stage.callers_evidence());
+        let silent = sent.iter().filter(|sent| {
+            let told =
+                || !sent.records(&evidence).is_empty() || sent.refused_before(&callers).is_some();
+            !sent.attack.spec.is_counted() && !told()
+        });
         Ok(match silent.count() {
             0 => Step::Done(()),
             n => Step::NotYet(format!("{n} attacks are in no proxy's log")),
@@ -306,31 +311,46 @@ struct Complete {
 }
 
 impl SentAttack<'_> {
-    /// Its records, by request id or by the connection's own end.
+    /// What the proxies before the workloads recorded of it.
     fn records<'e>(&self, evidence: &'e Evidence) -> Vec<&'e AccessRecord> {
-        let here = |record: &&AccessRecord| {
-            let by_id = record
-                .request_id
-                .as_ref()
-                .is_some_and(|id| id.contains(&self.id));
-            // A port is used again, and a request with an id is known by that.
-            let by_address = || match self.address {
-                Some((ip, Some(port))) if !has_id(record) => {
-                    let (from, to) = self.time;
-                    let time = record.start_time.as_millisecond();
-                    record.downstream_remote_address.as_deref()
-                        == Some(&SocketAddr::new(ip, port).to_string())
-                        && (from.as_millisecond()..=to.as_millisecond()).contains(&time)
-                }
-                _ => false,
-            };
-            let outbound = record
-                .upstream_cluster
-                .as_deref()
-                .is_some_and(|cluster| cluster.starts_with("outbound|"));
-            !outbound && (by_id || by_address())
+        let outbound = |record: &AccessRecord| {
+            let cluster = record.upstream_cluster.as_deref();
+            cluster.is_some_and(|cluster| cluster.starts_with("outbound|"))
         };
-        evidence.records().iter().filter(here).collect()
+        let (ip, port) = self.address.unzip();
+        let end = ip.zip(port.flatten()).map(SocketAddr::from);
+        let records = evidence.records().iter();
+        records
+            .filter(|record| !outbound(record) && self.is_of_this(record, end))
+            .collect()
+    }
+
+    /// The record of the caller's own proxy, if that sent nothing on.
+    fn refused_before<'e>(&self, evidence: &'e Evidence) -> Option<&'e AccessRecord> {
+        let records = evidence.records().iter();
+        let mut own = records
+            .filter(|record| self.is_of_this(record, self.at_own_proxy))
+            .peekable();
+        let first = own.peek().copied()?;
+        own.all(|record| !judge::was_sent_on(record))
+            .then_some(first)
+    }
+
+    /// Whether a record is of this attack, by request id or by the connection's own
+    /// end.
+    fn is_of_this(&self, record: &AccessRecord, end: Option<SocketAddr>) -> bool {
+        let id = record.request_id.as_ref();
+        if id.is_some_and(|id| id.contains(&self.id)) {
+            return true;
+        }
+        // A port is used again, and a request with an id is known by that.
+        let Some(end) = end.filter(|_| !has_id(record)) else {
+            return false;
+        };
+        let (from, to) = self.time;
+        let time = record.start_time.as_millisecond();
+        record.downstream_remote_address == Some(end.to_string())
+            && (from.as_millisecond()..=to.as_millisecond()).contains(&time)
     }
 }
 
@@ -345,14 +365,25 @@ struct Books<'s, 'a> {
     sent: &'s [SentAttack<'a>],
     granted_claims: BTreeMap<String, Object>,
     evidence: Evidence,
+    callers_evidence: Evidence,
     seen: Vec<AppRecord>,
     complete: Complete,
     of: RowOf<'s>,
 }
 
+/// Who decided, by a record, or what stands there instead.
+fn by(record: &AccessRecord) -> String {
+    match record.decided_by() {
+        Ok(filter) => filter.to_string(),
+        Err(unrecognised) => unrecognised.to_string(),
+    }
+}
+
 impl Books<'_, '_> {
     fn row(&self, sent: &SentAttack<'_>) -> Row {
         let records = sent.records(&self.evidence);
+        let before = sent.refused_before(&self.callers_evidence);
+        let refused_before = before.filter(|_| records.is_empty());
         let seen: Vec<_> = self
             .seen
             .iter()
@@ -367,26 +398,23 @@ impl Books<'_, '_> {
             address: sent.address,
             answers: &sent.answers,
             records: &records,
+            refused_before,
             refused_connections: sent.refused_connections,
             seen: &seen,
             app_log_is_complete: self.complete.apps.values().all(|complete| *complete),
         });
-        let decided = records.first().map_or_else(
-            || match sent.refused_connections {
-                Some(1..) => "mtls".to_owned(),
-                _ => "-".to_owned(),
-            },
-            |record| match record.decided_by() {
-                Ok(filter) => filter.to_string(),
-                Err(unrecognised) => unrecognised.to_string(),
-            },
-        );
+        let decided = match (records.first(), refused_before, sent.refused_connections) {
+            (Some(record), ..) => by(record),
+            (None, Some(record), _) => format!("caller's proxy: {}", by(record)),
+            (None, None, Some(1..)) => "mtls".to_owned(),
+            (None, None, _) => "-".to_owned(),
+        };
         let first = sent.answers.answers.first();
         Row {
             request_id: Some(sent.id.clone()),
             got: redact(&sent.answers.in_words()),
             decided_by: decided,
-            evidence: records.first().map(|record| (*record).clone()),
+            evidence: records.first().copied().or(refused_before).cloned(),
             body: first.map(|answer| redact(&excerpt(&answer.body))),
             ..self.bare(sent.attack, Outcome::of(wrong))
         }

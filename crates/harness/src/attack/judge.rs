@@ -35,6 +35,9 @@ pub struct Facts<'a> {
     pub answers: &'a Answers,
     /// The second: what the proxies before the applications recorded.
     pub records: &'a [&'a AccessRecord],
+    /// Where there is none of theirs: what the caller's own proxy recorded when it
+    /// refused to send the request on.
+    pub refused_before: Option<&'a AccessRecord>,
     /// Where there can be no record: the connections that the proxy refused
     /// meanwhile, by its own count.
     pub refused_connections: Option<u64>,
@@ -69,9 +72,9 @@ fn judge_answers(facts: &Facts<'_>, wrong: &mut Vec<Mismatch>) {
 
 fn judge_proxy(facts: &Facts<'_>, wrong: &mut Vec<Mismatch>) {
     if facts.records.is_empty() {
-        let refused =
+        let counted =
             facts.spec.is_counted() && facts.refused_connections.is_some_and(|count| count > 0);
-        if !refused {
+        if !counted && facts.refused_before.is_none() {
             wrong.push(Mismatch::new(
                 "proxy's log",
                 "a record of it",
@@ -139,7 +142,7 @@ fn judge_proxy(facts: &Facts<'_>, wrong: &mut Vec<Mismatch>) {
     let let_through = facts
         .records
         .iter()
-        .filter(|record| reached_the_app(record))
+        .filter(|record| was_sent_on(record))
         .count();
     let may = match &facts.spec.expect {
         Expect::Refused(_) => 0,
@@ -161,7 +164,7 @@ fn is_hop(facts: &Facts<'_>, record: &AccessRecord) -> bool {
 }
 
 /// Whether the proxy sent the request on, whatever came of it.
-fn reached_the_app(record: &AccessRecord) -> bool {
+pub(super) fn was_sent_on(record: &AccessRecord) -> bool {
     let details = record.response_code_details.as_deref().unwrap_or_default();
     record.decided_by() == Ok(DecidedBy::App) || details.starts_with("upstream_")
 }

@@ -1,6 +1,7 @@
 //! Hostile tokens: what no honest issuer would write, and what is done to a good
 //! one behind its back.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -11,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -33,6 +35,27 @@ impl Default for HostileToken {
     }
 }
 
+impl JsonSchema for HostileToken {
+    fn schema_name() -> Cow<'static, str> {
+        "HostileToken".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A recipe as cases have it, or `jws`: parts that need not be in order.",
+            "anyOf": [
+                generator.subschema_for::<Recipe>(),
+                {
+                    "type": "object",
+                    "properties": {"jws": generator.subschema_for::<Jws>()},
+                    "required": ["jws"],
+                    "additionalProperties": false
+                }
+            ]
+        })
+    }
+}
+
 /// By hand, since an untagged enum could not say what is wrong.
 impl<'de> Deserialize<'de> for HostileToken {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -52,7 +75,7 @@ impl<'de> Deserialize<'de> for HostileToken {
 /// in requests. In the header's values `{foreign_jwk}` is the public key of the
 /// foreign key, `{foreign_x5c}` a certificate of the attacker's own and `{kid}`
 /// the realm's key id.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Jws {
     /// The grant whose access token is the model.
@@ -92,7 +115,7 @@ fn compact() -> String {
 }
 
 /// How bytes become text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
     /// Base64url without padding, as a JWS has it.
@@ -111,7 +134,7 @@ pub enum Encoding {
 }
 
 /// Whose key signs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignWith {
     /// The realm's.
@@ -134,7 +157,7 @@ pub enum SignWith {
 }
 
 /// What is done to a signature.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signature {
     /// Nothing.

@@ -22,10 +22,13 @@ pub struct Shot {
 }
 
 /// What came back over one connection.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct RawAnswer {
-    /// The attacker's end of it; none if it did not come about.
+    /// The attacker's end of it, as the workload's proxy sees it; none if it did not
+    /// come about, or ended at the caller's own proxy.
     pub local: Option<SocketAddr>,
+    /// The attacker's end of it, as the caller's own proxy sees it.
+    pub local_at_own_proxy: Option<SocketAddr>,
     /// All that was received.
     pub bytes: Vec<u8>,
     /// How the other side ended the connection, or refused it; none if it only

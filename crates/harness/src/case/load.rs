@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -46,46 +47,82 @@ impl Cases {
 // === The files as they are written ===
 
 /// One file of cases. What stands at the top holds for all its cases.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct FamilyYaml {
+#[schemars(rename = "Cases")]
+pub(crate) struct FamilyYaml {
+    /// What its cases have in common, in a word or two.
     family: String,
+    /// The `control` of every refusal in the file that names none itself.
     control: Option<String>,
+    /// The verdict of every case in the file that has none of its own.
     expect: Option<Expected>,
+    /// The verdicts in profiles where they differ, for every case without an
+    /// `expect` of its own.
     #[serde(default)]
     profiles: BTreeMap<String, Expected>,
+    /// The cases, in the order in which they are asked.
+    #[schemars(with = "Vec<CaseYaml>")]
     cases: Vec<Spanned<CaseYaml>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A token, a request, and the verdict the two must get.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Case")]
 struct CaseYaml {
+    /// A sentence, unique in the table.
     name: String,
+    /// Why the verdict is what it is, where that is not plain.
     why: Option<String>,
+    /// The caller of `suite.yaml` that the request leaves from; by default the
+    /// first.
     caller: Option<String>,
+    /// How the token comes about, `{token}` in the request.
     token: Recipe,
+    /// How a second token comes about, `{other_token}` in the request.
     other_token: Option<Recipe>,
+    /// What is asked.
     #[serde(default)]
     request: RequestYaml,
+    /// The verdict; by default that at the top of the file.
     expect: Option<Expected>,
+    /// The verdicts in profiles where they differ.
     #[serde(default)]
     profiles: BTreeMap<String, Expected>,
+    /// The name of the case that must pass beside this refusal; by default that
+    /// at the top of the file.
     control: Option<String>,
+    /// The same as in `expect`, for who takes that from the top of the file.
     because: Option<String>,
+    /// Stages that cannot run this case, each with the reason.
     #[serde(default)]
     skip: BTreeMap<StageName, String>,
+    /// Longest time from minting to the answer in which the verdict means
+    /// something: `40s`. After a later answer the case is asked again.
+    #[schemars(with = "Option<String>")]
     answer_within: Option<SignedDuration>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What is asked.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Request")]
 struct RequestYaml {
+    /// The HTTP method, by default `GET`.
     method: Option<String>,
+    /// The host, with a port if it is not 80; by default that of `suite.yaml`.
     host: Option<String>,
+    /// Path and query, sent as written but for `{token}` and `{other_token}`; by
+    /// default the path of `suite.yaml`.
     path: Option<String>,
+    /// Further headers, with the same two filled in.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// The body, if any.
     body: Option<String>,
+    /// The values of the `authorization` headers, with the same two filled in;
+    /// by default `Bearer {token}`, and no header without a token.
     authorization: Option<OneOrMany>,
 }
 
@@ -102,23 +139,40 @@ impl RequestYaml {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// The verdict that a case must get: either `status` or `connection`, and who
+/// decided.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Verdict")]
 pub(super) struct ExpectedYaml {
+    /// The exact status of the answer.
     status: Option<u16>,
+    /// That there is no answer, since the proxy closes the connection.
     connection: Option<RefusedYaml>,
+    /// The exact body. Of `body`, `body_contains` and `json` one at most.
     body: Option<String>,
+    /// Text somewhere in the body.
     body_contains: Option<String>,
+    /// Members of the JSON object in the body, which may have more. `{token.sub}`
+    /// stands for that claim of the token; `null` also matches absence.
     json: Option<Object>,
+    /// Headers of the answer, with their exact values.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// Who decided, by the proxy's own access log.
     decided_by: DecidedBy,
+    /// The log's `response_code_details`; with `*` at the end, their beginning.
     details: Option<String>,
+    /// What the rules want and the request has not, as `mesh explain` must name
+    /// it: `paths`, `request.auth.claims[email]`. For refusals by `authz` only.
+    because: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Connection")]
 enum RefusedYaml {
+    /// The proxy closes it.
     Refused,
 }
 
@@ -149,6 +203,7 @@ impl TryFrom<ExpectedYaml> for Expected {
             answer,
             decided_by: yaml.decided_by,
             details: yaml.details,
+            because: yaml.because,
         })
     }
 }
@@ -170,10 +225,11 @@ impl FamilyYaml {
                 self.profiles.clone()
             };
             in_profile.extend(yaml.profiles);
-            let Some(expect) = yaml.expect.or_else(|| self.expect.clone()) else {
+            let Some(mut expect) = yaml.expect.or_else(|| self.expect.clone()) else {
                 problems.push(Problem::new(path, line, "no `expect`, here or at the top"));
                 continue;
             };
+            expect.because = yaml.because.or(expect.because);
             let control = if suite.control.admits(&expect) {
                 None
             } else {
@@ -190,7 +246,6 @@ impl FamilyYaml {
                 other_token: yaml.other_token,
                 request: yaml.request.or(&suite.request),
                 control: yaml.control.or(control),
-                because: yaml.because,
                 skip: yaml.skip,
                 answer_within: yaml.answer_within,
                 expect,
@@ -239,7 +294,8 @@ impl Case {
             problems
                 .push("`other_token` and `{other_token}` in the request belong together".into());
         }
-        if self.because.is_some() && self.expect.decided_by != DecidedBy::Authz {
+        let mut verdicts = self.in_profile.values().chain([&self.expect]);
+        if verdicts.any(|it| it.because.is_some() && it.decided_by != DecidedBy::Authz) {
             problems.push("`because` is for refusals by authz; other filters say why".into());
         }
         if !self.request.path.starts_with('/') {

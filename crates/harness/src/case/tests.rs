@@ -38,7 +38,7 @@ fn every_refusal_by_the_rules_says_what_was_missed() {
     for case in suite.cases.all() {
         let expected = case.expected(&suite.usual_profile().name);
         let by_rules = expected.decided_by == DecidedBy::Authz;
-        assert_eq!(case.because.is_some(), by_rules, "{}", case.name);
+        assert_eq!(expected.because.is_some(), by_rules, "{}", case.name);
     }
 }
 

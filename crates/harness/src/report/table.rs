@@ -82,7 +82,7 @@ fn table(run: &Run, colours: bool) -> Table {
         let cells = [
             row.name.clone(),
             row.token.clone(),
-            request(row, &run.usual_caller),
+            broken(&request(row, &run.usual_caller)),
             row.want.clone(),
             got(row).to_owned(),
             row.decided_by.clone(),
@@ -94,7 +94,7 @@ fn table(run: &Run, colours: bool) -> Table {
         column.set_padding((0, 1));
     }
     // Left to itself the longest query string would make these narrow.
-    for (index, least) in [(1, 32), (2, 26), (4, 18), (6, 14)] {
+    for (index, least) in [(1, 32), (2, 26), (3, 16), (4, 18), (6, 14)] {
         if let Some(column) = table.column_mut(index) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
         }
@@ -115,6 +115,14 @@ fn request(row: &Row, usual_caller: &str) -> String {
         Some(caller) if caller == usual_caller => row.request.clone(),
         _ => row.request_and_caller(),
     }
+}
+
+/// A query on lines of its own: no line breaks within a name.
+fn broken(request: &str) -> String {
+    request
+        .replace('?', "\n?")
+        .replace('&', "\n&")
+        .replace('=', "=\n")
 }
 
 fn mark(row: &Row) -> (&'static str, Color) {

@@ -113,6 +113,22 @@ fn all_passed() -> Run {
 // === What each looks like ===
 
 #[test]
+fn table_breaks_no_name_of_a_query() {
+    let mut run = run();
+    run.rows[0].request = "GET /whoami?access_token={other_token}".into();
+    run.rows[0].decided_by = "missing-token".into();
+    run.rows[0].want = "401 missing-token".into();
+    let table = table::render(&run, false);
+    for whole in ["?access_token=", "{other_token}"] {
+        assert!(table.contains(whole), "{table}");
+    }
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 120),
+        "{table}"
+    );
+}
+
+#[test]
 fn table_shows_every_row_and_all_about_failures() {
     insta::assert_snapshot!(table::render(&run(), false));
 }

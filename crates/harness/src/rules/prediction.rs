@@ -159,6 +159,16 @@ pub fn pairs(
             predicted: of_refusal(outcome.body.clone()),
             seen: text(response.map(|response| response.body.clone())),
         },
+        Pair {
+            about: "grpc-status",
+            predicted: of_refusal(outcome.grpc_status.map(|status| status.to_string())),
+            seen: text(header("grpc-status")),
+        },
+        Pair {
+            about: "grpc-message",
+            predicted: of_refusal(outcome.grpc_message.clone()),
+            seen: text(header("grpc-message")),
+        },
         challenge(
             of_refusal(outcome.www_authenticate.clone()),
             text(header("www-authenticate")),
@@ -304,7 +314,7 @@ spec: {rules: [{to: [{operation: {paths: [/open]}}]}]}
         let record = record(403, "rbac_access_denied_matched_policy[none]");
         let explanation = explained("/data", &Token::None);
         assert_eq!(judge(&explanation, &answer, Some(&record)), []);
-        assert_eq!(pairs(&explanation, &answer, Some(&record)).len(), 5);
+        assert_eq!(pairs(&explanation, &answer, Some(&record)).len(), 7);
     }
 
     #[test]

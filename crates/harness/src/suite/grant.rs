@@ -1,10 +1,11 @@
 //! Grants: the tokens that an issuer is asked for.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// One request to a realm's token endpoint. Secrets are given by the names that
 /// the realm import has for them, never by value.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
     /// The realm that is asked.
@@ -19,7 +20,7 @@ pub struct Grant {
 }
 
 /// A user who signs in with a password.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// The name the user signs in with.

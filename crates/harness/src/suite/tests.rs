@@ -168,6 +168,18 @@ fn unknown_key_of_a_suite_is_refused_with_file_and_line() {
 }
 
 #[test]
+fn key_given_twice_is_told_in_words_for_who_wrote_it() {
+    let text = load(&format!("{SUITE}request: {{host: a, path: /}}\n"), ONE_CASE).unwrap_err();
+    assert_eq!(text, "suite.yaml:16: `request` is given twice");
+}
+
+#[test]
+fn unknown_key_of_the_mesh_settings_is_refused() {
+    let text = load(&format!("{SUITE}mesh: {{rootNamespace: x}}\n"), ONE_CASE).unwrap_err();
+    assert!(text.contains("unknown field `rootNamespace`"), "{text}");
+}
+
+#[test]
 fn broken_manifest_is_told_with_file_and_line() {
     let suite = SUITE.replace("rules: rules", "rules: nowhere");
     let text = load(&suite, ONE_CASE).unwrap_err();

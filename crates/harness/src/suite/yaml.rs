@@ -102,10 +102,7 @@ pub fn read_documents<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LoadEr
 }
 
 fn invalid(path: &Path, error: &serde_saphyr::Error) -> LoadError {
-    let line = error.location().map_or(0, |location| location.line());
-    // The line is told before the text, as compilers do.
-    let text = error.without_snippet().to_string();
-    let text = text.split(" at line ").next().unwrap_or(&text);
+    let (line, text) = policy::yaml_problem(error);
     LoadError::Invalid(Problems(vec![Problem::new(path, line, text)]))
 }
 

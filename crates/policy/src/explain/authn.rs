@@ -33,6 +33,16 @@ impl<'a> Chain<'a> {
             self.claims = Claims::None;
             return Flow::Continue;
         }
+        // A rule for a path prefix is not for CONNECT, which has no path.
+        if self.request.is_connect() {
+            self.step(
+                FILTER,
+                Passed::Yes,
+                "CONNECT needs no token here",
+                Vec::new(),
+            );
+            return Flow::Continue;
+        }
         if self.is_preflight() {
             self.step(
                 FILTER,
@@ -84,14 +94,13 @@ impl<'a> Chain<'a> {
             self.evidence.status = Some(status);
             self.step(FILTER, Passed::No, status.text(), checks);
             self.possible.push(Outcome {
-                allowed: false,
                 status: Some(status.code()),
                 body: Some(status.text()),
                 www_authenticate: reply,
                 response_code_details: Some(status.details()),
                 filter: FILTER.to_owned(),
-                policy: None,
                 reason: status.text(),
+                ..Outcome::default()
             });
             Flow::Stop
         } else {

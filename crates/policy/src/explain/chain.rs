@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 
-use super::{Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Verdict};
-use super::{authn, lua, near};
+use super::{Arrival, Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Verdict};
+use super::{authn, lua, near, reply};
 use crate::findings;
+use crate::head::{self, Stop};
 use crate::matcher::Tri;
-use crate::normalize::{self, normalize};
 use crate::parse::Resource;
 use crate::rbac::{self, CompiledRule, Condition, Policies};
 use crate::request::{Claims, Peer, Request, Token};
@@ -20,6 +20,7 @@ use crate::types::{Action, MtlsMode, Phase, TrafficExtension};
 const CONNECTION: &str = "connection";
 /// Envoy's HTTP connection manager.
 const CONNECTION_MANAGER: &str = "http_connection_manager";
+const ROUTER: &str = "envoy.filters.http.router";
 const RBAC: &str = "envoy.filters.http.rbac";
 const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 
@@ -37,6 +38,8 @@ pub(super) struct Chain<'a> {
     nearest: Vec<NearMiss>,
     /// What the nearest rule asks for and did not get.
     missed: Vec<Condition>,
+    /// Whether Envoy answers it as gRPC.
+    is_grpc: bool,
     /// Why the token was refused or what it holds, for the findings.
     pub(super) evidence: authn::Evidence,
 }
@@ -61,12 +64,13 @@ impl<'a> Chain<'a> {
             steps: Vec::new(),
             nearest: Vec::new(),
             missed: Vec::new(),
+            is_grpc: false,
             evidence: authn::Evidence::default(),
         }
     }
 
     pub(super) fn run(&mut self) {
-        let steps: [fn(&mut Self) -> Flow; 11] = [
+        let steps: [fn(&mut Self) -> Flow; 12] = [
             Self::load,
             Self::connection,
             Self::prepare,
@@ -78,18 +82,26 @@ impl<'a> Chain<'a> {
             Self::allow,
             |chain| chain.extensions(Phase::Stats),
             |chain| chain.extensions(Phase::Unspecified),
+            Self::route,
         ];
         if steps.iter().all(|step| step(self) == Flow::Continue) {
             self.possible.push(Outcome {
                 allowed: true,
-                status: None,
-                body: None,
-                www_authenticate: None,
-                response_code_details: Some("via_upstream".to_owned()),
-                filter: "envoy.filters.http.router".to_owned(),
-                policy: None,
+                // Whether a WebSocket comes about is the workload's to say.
+                response_code_details: (!head::asks_for_websocket(&self.request))
+                    .then(|| "via_upstream".to_owned()),
+                filter: ROUTER.to_owned(),
                 reason: "the request reaches the workload, which answers it".to_owned(),
+                ..Outcome::default()
             });
+        }
+        for outcome in &mut self.possible {
+            if self.is_grpc {
+                reply::to_grpc(outcome);
+            }
+            if self.question.request.is_method("HEAD") {
+                reply::to_head(outcome);
+            }
         }
     }
 
@@ -115,11 +127,14 @@ impl<'a> Chain<'a> {
         if outcome.is_some() {
             self.missing.clear();
         }
+        let arrival = (verdict == Verdict::Allowed)
+            .then(|| Arrival::new(self.effective, self.question.request, &self.request));
         let findings = findings::find(self.question, self.effective, &self.evidence, &self.missed);
         Explanation {
             verdict,
             outcome,
             possible: self.possible,
+            arrival,
             missing: self.missing.into_iter().collect(),
             assumptions: self.assumptions,
             steps: self.steps,
@@ -212,16 +227,13 @@ impl<'a> Chain<'a> {
             Vec::new(),
         );
         self.possible.push(Outcome {
-            allowed: false,
-            status: None,
-            body: None,
-            www_authenticate: None,
             // No HTTP was spoken; the listener has no filter chain for plain text.
             response_code_details: (mode == "STRICT" && self.request.peer == Peer::Plaintext)
                 .then(|| "filter_chain_not_found".to_owned()),
             filter: CONNECTION.to_owned(),
             policy: mtls.from.clone().filter(|_| !foreign),
             reason: format!("the connection is closed: {refused}"),
+            ..Outcome::default()
         });
         Flow::Stop
     }
@@ -236,44 +248,84 @@ impl<'a> Chain<'a> {
                 .push(("authorization".to_owned(), value));
             merge_headers(&mut self.request);
         }
-        let Some(path) = self.request.path.clone() else {
-            return Flow::Continue;
-        };
-        match normalize(&path, self.question.mesh.path_normalization) {
-            Ok(normal) => {
-                if normal != path {
-                    let seen = normal.split('?').next().unwrap_or_default();
+        let sent = self.request.path.clone();
+        let read = head::read(&mut self.request, self.question.mesh.path_normalization);
+        self.is_grpc = reply::is_grpc(&self.request);
+        let refusal = match read {
+            Ok(()) => {
+                if let Some(path) = self
+                    .request
+                    .path
+                    .as_ref()
+                    .filter(|_| self.request.path != sent)
+                {
+                    let seen = path.split('?').next().unwrap_or_default();
                     let summary = format!("path becomes `{seen}`");
                     self.step(CONNECTION_MANAGER, Passed::Yes, summary, Vec::new());
                 }
-                self.request.path = Some(normal.into_owned());
-                Flow::Continue
+                return Flow::Continue;
             }
-            Err(details) => {
-                self.step(
-                    CONNECTION_MANAGER,
-                    Passed::No,
-                    "the path has no normal form",
-                    Vec::new(),
-                );
-                let body = if details == normalize::NO_PATH {
-                    "Bad Request"
-                } else {
-                    ""
-                };
-                self.possible.push(Outcome {
-                    allowed: false,
-                    status: Some(400),
-                    body: Some(body.to_owned()),
-                    www_authenticate: None,
-                    response_code_details: Some(details.to_owned()),
-                    filter: CONNECTION_MANAGER.to_owned(),
-                    policy: None,
-                    reason: "the path has no normal form".to_owned(),
-                });
-                Flow::Stop
+            Err(Stop::Open(reason)) => {
+                self.missing.insert(reason.to_owned());
+                self.step(CONNECTION_MANAGER, Passed::Unknown, reason, Vec::new());
+                self.possible.push(unknown(reason));
+                return Flow::Stop;
             }
+            Err(Stop::Refused(refusal)) => refusal,
+        };
+        self.step(CONNECTION_MANAGER, Passed::No, refusal.reason, Vec::new());
+        self.possible.push(Outcome {
+            status: Some(refusal.status),
+            body: Some(refusal.body.to_owned()),
+            response_code_details: Some(refusal.details.to_owned()),
+            filter: CONNECTION_MANAGER.to_owned(),
+            reason: refusal.reason.to_owned(),
+            ..Outcome::default()
+        });
+        Flow::Stop
+    }
+
+    /// What the router does not send on.
+    fn route(&mut self) -> Flow {
+        if self.request.is_connect() {
+            return self.not_sent(Outcome {
+                status: Some(404),
+                response_code_details: Some("route_not_found".to_owned()),
+                reason: "no route of a sidecar is for CONNECT".to_owned(),
+                ..Outcome::default()
+            });
         }
+        let is_value = |value: &str| value.chars().all(|c| !c.is_ascii_control() || c == '\t');
+        // The request could be read, so what no header can hold comes from a filter.
+        let path = self.request.path.iter().map(|path| (":path", path));
+        let headers = self.request.headers.iter();
+        let mut all = path.chain(headers.map(|(name, value)| (name.as_str(), value)));
+        let Some((name, _)) = all.find(|(_, value)| !is_value(value)) else {
+            return Flow::Continue;
+        };
+        let text = format!("invalid header value for: {name}");
+        self.not_sent(Outcome {
+            status: Some(503),
+            response_code_details: Some(format!(
+                "filter_removed_required_request_headers{{{}}}",
+                text.replace(' ', "_")
+            )),
+            reason: format!(
+                "a claim, or a query written anew, puts a control character into `{name}`"
+            ),
+            body: Some(text),
+            ..Outcome::default()
+        })
+    }
+
+    fn not_sent(&mut self, outcome: Outcome) -> Flow {
+        self.step(ROUTER, Passed::No, outcome.reason.clone(), Vec::new());
+        self.possible.push(Outcome {
+            body: outcome.body.or(Some(String::new())),
+            filter: ROUTER.to_owned(),
+            ..outcome
+        });
+        Flow::Stop
     }
 
     /// CUSTOM asks an external authorizer about matching requests, before any
@@ -380,7 +432,6 @@ impl<'a> Chain<'a> {
             vec![check],
         );
         self.possible.push(Outcome {
-            allowed: false,
             status: Some(reply.status),
             body: Some(reply.body),
             www_authenticate: reply.www_authenticate,
@@ -388,6 +439,7 @@ impl<'a> Chain<'a> {
             filter,
             policy: Some(id),
             reason: "the request has no verified token".to_owned(),
+            ..Outcome::default()
         });
         if passed == Tri::No {
             return Flow::Stop;
@@ -611,28 +663,20 @@ const OPAQUE: &str = "not modelled";
 
 pub(super) fn unknown(reason: &str) -> Outcome {
     Outcome {
-        allowed: false,
-        status: None,
-        body: None,
-        www_authenticate: None,
-        response_code_details: None,
         filter: OPAQUE.to_owned(),
-        policy: None,
         reason: reason.to_owned(),
+        ..Outcome::default()
     }
 }
 
 fn rbac_refusal(rule: Option<&str>) -> Outcome {
     let matched = rule.unwrap_or("none").replace(' ', "_");
     Outcome {
-        allowed: false,
         status: Some(403),
         body: Some("RBAC: access denied".to_owned()),
-        www_authenticate: None,
         response_code_details: Some(format!("rbac_access_denied_matched_policy[{matched}]")),
         filter: RBAC.to_owned(),
-        policy: None,
-        reason: String::new(),
+        ..Outcome::default()
     }
 }
 
@@ -670,13 +714,13 @@ const JOINED_HEADERS: [&str; 22] = [
     "x-request-id",
 ];
 
-/// Names in lower case, blanks around values gone (RFC 9110 §5.5), repeated
-/// headers joined.
+/// Names in lower case, blanks around values gone (RFC 9110 §5.5) and carriage
+/// returns in them, repeated headers joined.
 fn merge_headers(request: &mut Request) {
     let mut merged: Vec<(String, String)> = Vec::with_capacity(request.headers.len());
     for (name, value) in std::mem::take(&mut request.headers) {
         let name = name.to_ascii_lowercase();
-        let value = value.trim_matches([' ', '\t']).to_owned();
+        let value = value.replace('\r', "").trim_matches([' ', '\t']).to_owned();
         let earlier = merged.iter_mut().find(|(had, _)| *had == name);
         match earlier {
             Some((_, had)) if JOINED_HEADERS.contains(&name.as_str()) => {

@@ -98,6 +98,7 @@ fn query(path: &str) -> Vec<(String, String)> {
     };
     query
         .split('&')
+        .filter(|part| !part.is_empty() || query.contains('&'))
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             (percent_decode(name), percent_decode(value))
@@ -122,22 +123,24 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
+/// Takes a parameter out of the query. Envoy then writes the others anew: decoded,
+/// in the order of their names, each with its `=`.
 pub(super) fn remove_param(request: &mut Request, name: &str) {
     let Some(path) = &mut request.path else {
         return;
     };
-    let Some((bare, query)) = path.split_once('?') else {
-        return;
-    };
-    let kept: Vec<_> = query
-        .split('&')
-        .filter(|part| percent_decode(part.split('=').next().unwrap_or_default()) != name)
+    let mut kept = query(path);
+    kept.retain(|(had, _)| had != name);
+    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let kept: Vec<_> = kept
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    *path = if kept.is_empty() {
-        bare.to_owned()
-    } else {
-        format!("{bare}?{}", kept.join("&"))
-    };
+    path.truncate(path.find('?').unwrap_or(path.len()));
+    if !kept.is_empty() {
+        path.push('?');
+        path.push_str(&kept.join("&"));
+    }
 }
 
 /// The first value of each cookie.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Check, Explanation, NearMiss, Outcome, Passed, Verdict};
+use super::{Arrival, Check, Explanation, NearMiss, Outcome, Passed, Verdict};
 
 /// How an explanation is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,6 +73,10 @@ impl Explanation {
             }
         }
 
+        if let Some(arrival) = &self.arrival {
+            write_arrival(out, arrival, style);
+        }
+
         line(out, "");
         for step in &self.steps {
             line(
@@ -134,7 +138,10 @@ fn line(out: &mut String, text: &str) {
 
 fn headline(outcome: &Outcome) -> String {
     match outcome.status {
-        Some(status) => format!("{status} by {}", outcome.filter),
+        Some(status) => match outcome.grpc_status {
+            None => format!("{status} by {}", outcome.filter),
+            Some(grpc) => format!("{status} with grpc-status {grpc} by {}", outcome.filter),
+        },
         None if outcome.allowed => "the request reaches the workload".to_owned(),
         None => format!("by {}: {}", outcome.filter, outcome.reason),
     }
@@ -155,6 +162,7 @@ fn reply(out: &mut String, outcome: &Outcome, style: Style) {
     }
     for (name, value) in [
         ("body", &outcome.body),
+        ("grpc-message", &outcome.grpc_message),
         ("www-authenticate", &outcome.www_authenticate),
         ("response_code_details", &outcome.response_code_details),
     ] {
@@ -164,6 +172,25 @@ fn reply(out: &mut String, outcome: &Outcome, style: Style) {
                 &format!("  {} {value}", style.paint(DIM, &format!("{name}:"))),
             );
         }
+    }
+}
+
+fn write_arrival(out: &mut String, arrival: &Arrival, style: Style) {
+    let mut told = |what: &str, value: &str| {
+        let what = style.paint(DIM, &format!("{what}:"));
+        line(out, &format!("  {what} {value}"));
+    };
+    if let Some(path) = arrival.bare_path() {
+        told("arrives as", path);
+    }
+    for (name, values) in arrival.identity() {
+        for value in values {
+            told(name, Arrival::shown(value));
+        }
+    }
+    if !arrival.removed.is_empty() {
+        let removed: Vec<_> = arrival.removed.iter().map(String::as_str).collect();
+        told("does not arrive", &removed.join(", "));
     }
 }
 

@@ -44,6 +44,7 @@ pub async fn attack(state: &State, member: Option<&str>, shot: &Shot) -> Result<
     let (stream, local) = connect(source(state, &shot.from), target).await?;
     let heard = |heard: Heard| RawAnswer {
         local: Some(local),
+        local_at_own_proxy: None,
         bytes: heard.bytes,
         closed: heard.closed,
     };

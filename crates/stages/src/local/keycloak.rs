@@ -115,7 +115,7 @@ impl Prepared {
         let address = free_port(Ipv4Addr::LOCALHOST.into(), 0)?;
         let classes = format!("-XX:ArchiveClassesAtExit='{}'", self.classes().display());
         let mut command = command(&self.home(), &classes);
-        listen(&mut command, address);
+        listen(&mut command, address, None)?;
         command
             .args(["start", "--optimized"])
             .env(java::OPTIONS, java::options(&temporary))
@@ -134,11 +134,12 @@ impl Prepared {
     }
 
     /// The command that starts a Keycloak of a stage's own: `root` stands for the
-    /// root of its container, with the realms to import in it.
+    /// root of its container, with the realms to import in it. It listens on an
+    /// address for HTTP and, if it has a certificate, one for HTTPS.
     pub fn command(
         &self,
         root: &Path,
-        address: SocketAddr,
+        (http, https): (SocketAddr, Option<SocketAddr>),
         args: &[String],
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Command> {
@@ -155,7 +156,7 @@ impl Prepared {
         let mut command = command(&home, &classes);
         command.envs(env).args(args);
         // After the manifest's: every pod has the same address there.
-        listen(&mut command, address);
+        listen(&mut command, http, https)?;
         Ok(command)
     }
 }
@@ -208,10 +209,18 @@ fn command(home: &Path, jvm: &str) -> Command {
     command
 }
 
-fn listen(command: &mut Command, address: SocketAddr) {
+/// Keeps to one address with all that Keycloak listens on: others may run beside it,
+/// each with health and metrics on a port of its own.
+fn listen(command: &mut Command, http: SocketAddr, https: Option<SocketAddr>) -> Result<()> {
+    let management = free_port(http.ip(), 0)?;
+    let https = https.map(|address| address.port().to_string());
     command
-        .env("KC_HTTP_HOST", address.ip().to_string())
-        .env("KC_HTTP_PORT", address.port().to_string());
+        .env("KC_HTTP_HOST", http.ip().to_string())
+        .env("KC_HTTP_PORT", http.port().to_string())
+        .envs(https.map(|port| ("KC_HTTPS_PORT", port)))
+        .env("KC_HTTP_MANAGEMENT_HOST", management.ip().to_string())
+        .env("KC_HTTP_MANAGEMENT_PORT", management.port().to_string());
+    Ok(())
 }
 
 async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result<()> {
@@ -224,4 +233,27 @@ async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result
             Ok(done_when_ok(&answer))
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_keycloak_listens_on_the_address_of_its_pod_alone() {
+        let mut command = Command::new("kc.sh");
+        command.env("KC_HTTP_MANAGEMENT_HOST", "0.0.0.0");
+        listen(&mut command, "127.0.0.1:8080".parse().unwrap(), None).unwrap();
+        let hosts = command
+            .get_envs()
+            .filter(|(name, _)| name.to_string_lossy().ends_with("_HOST"))
+            .map(|(_, value)| value.unwrap());
+        assert_eq!(hosts.collect::<Vec<_>>(), [OsStr::new("127.0.0.1"); 2]);
+        let port = |(name, value): (&OsStr, Option<&OsStr>)| {
+            (name == "KC_HTTP_MANAGEMENT_PORT").then(|| value.unwrap().to_owned())
+        };
+        assert_ne!(command.get_envs().find_map(port).unwrap(), "9000");
+    }
 }

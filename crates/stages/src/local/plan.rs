@@ -66,20 +66,24 @@ impl<'a> Plan<'a> {
         let mut network = network::Network::new();
         let authority = Authority::generate()?;
         let keycloak = self.keycloak()?;
-        let keycloak_address = network::free_port(
-            network.pod(),
-            keycloak.port().context("Keycloak has no port `http`")?,
-        )?;
-        let mut upstreams: Vec<_> = keycloak
-            .services()
-            .into_iter()
-            .map(|service| Upstream {
-                host: service.host,
-                port: service.port,
-                endpoint: keycloak_address,
-                principal: None,
-            })
-            .collect();
+        let ip = network.pod();
+        let place = |port| network::free_port(ip, port);
+        let http = keycloak.port("http");
+        let keycloak_address = place(http.context("Keycloak has no port `http`")?)?;
+        let keycloak_over_tls = keycloak.port("https").map(place).transpose()?;
+        let upstreams_at = |port, endpoint| -> Vec<_> {
+            let services = keycloak.services(port).into_iter();
+            services
+                .map(|service| Upstream {
+                    host: service.host,
+                    port: service.port,
+                    endpoint,
+                    principal: None,
+                })
+                .collect()
+        };
+        let mut upstreams = upstreams_at("http", keycloak_address);
+        let speaking_tls = keycloak_over_tls.map(|endpoint| upstreams_at("https", endpoint));
         let mut sidecars = Vec::<Sidecar>::new();
         for pod in self.apps.pods()?.into_iter().chain(self.callers.pods()?) {
             let principal = pod.principal();
@@ -92,7 +96,7 @@ impl<'a> Plan<'a> {
             let ip = network.pod();
             let place = |port| network::free_port(ip, port);
             let inbound = pod
-                .port()
+                .port("http")
                 .map(|port| {
                     anyhow::Ok(state::Inbound {
                         port,
@@ -102,7 +106,7 @@ impl<'a> Plan<'a> {
                 })
                 .transpose()?;
             if let Some(inbound) = &inbound {
-                upstreams.extend(pod.services().into_iter().map(|service| Upstream {
+                upstreams.extend(pod.services("http").into_iter().map(|service| Upstream {
                     host: service.host,
                     port: service.port,
                     endpoint: inbound.address,
@@ -126,8 +130,10 @@ impl<'a> Plan<'a> {
             folder: folder.clone(),
             root_pem: authority.root_pem().to_owned(),
             keycloak: keycloak_address,
+            keycloak_over_tls,
             sidecars,
             upstreams,
+            speaking_tls: speaking_tls.unwrap_or_default(),
             access_log: access_log_format(self.suite)?,
             processes: Vec::new(),
         };
@@ -141,7 +147,8 @@ impl<'a> Plan<'a> {
         let root = state.folder.join("keycloak");
         pod.write_files(&root)?;
         let env = pod.env(&root)?;
-        let command = prepared.command(&root, state.keycloak, pod.args(), env)?;
+        let listening = (state.keycloak, state.keycloak_over_tls);
+        let command = prepared.command(&root, listening, pod.args(), env)?;
         state.start("Keycloak", command, "keycloak.log")
     }
 

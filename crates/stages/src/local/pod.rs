@@ -123,15 +123,16 @@ impl Pod<'_> {
         self.container.args.as_deref().unwrap_or_default()
     }
 
-    /// The port it serves HTTP on, if it serves any.
-    pub fn port(&self) -> Option<u16> {
+    /// Its port of this name: it serves HTTP on `http`, if any, and on `https` it
+    /// speaks TLS itself.
+    pub fn port(&self, name: &str) -> Option<u16> {
         let ports = self.container.ports.iter().flatten();
-        let mut http = ports.filter(|port| port.name.as_deref() == Some("http"));
-        http.next()?.container_port.try_into().ok()
+        let mut named = ports.filter(|port| port.name.as_deref() == Some(name));
+        named.next()?.container_port.try_into().ok()
     }
 
-    /// The Services that lead to the HTTP port.
-    pub fn services(&self) -> Vec<ServicePort> {
+    /// The Services that lead to the port of this name.
+    pub fn services(&self, name: &str) -> Vec<ServicePort> {
         let selects = |service: &&Service| {
             let selector = service
                 .spec
@@ -147,14 +148,14 @@ impl Pod<'_> {
         let services = self.objects.services.iter().filter(selects);
         services
             .flat_map(|service| {
-                let name = service.metadata.name.as_deref().unwrap_or_default();
-                let host = format!("{name}.{}.svc.cluster.local", self.namespace);
+                let service_name = service.metadata.name.as_deref().unwrap_or_default();
+                let host = format!("{service_name}.{}.svc.cluster.local", self.namespace);
                 let ports = service
                     .spec
                     .iter()
                     .flat_map(|spec| spec.ports.iter().flatten());
                 ports
-                    .filter(|port| self.is_http(port.target_port.as_ref(), port.port))
+                    .filter(|port| self.is_it(name, port.target_port.as_ref(), port.port))
                     .filter_map(move |port| {
                         Some(ServicePort {
                             host: host.clone(),
@@ -166,11 +167,12 @@ impl Pod<'_> {
             .collect()
     }
 
-    fn is_http(&self, target: Option<&IntOrString>, port: i32) -> bool {
+    /// Whether a Service's port leads to the port of this name.
+    fn is_it(&self, name: &str, target: Option<&IntOrString>, port: i32) -> bool {
         match target {
-            Some(IntOrString::String(name)) => name == "http",
-            Some(IntOrString::Int(target)) => self.port().map(i32::from) == Some(*target),
-            None => self.port().map(i32::from) == Some(port),
+            Some(IntOrString::String(target)) => target == name,
+            Some(IntOrString::Int(target)) => self.port(name).map(i32::from) == Some(*target),
+            None => self.port(name).map(i32::from) == Some(port),
         }
     }
 

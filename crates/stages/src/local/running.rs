@@ -11,14 +11,17 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures::{StreamExt, future, stream};
 use token_client::{ConnectTo, batch};
+use tokio::net::TcpStream;
+use url::Url;
 
 use super::attacker::{self, AppLogs};
 use super::process::Process;
 use super::state::{self, Sidecar, State};
+use crate::tls;
 use crate::versions::versions;
 use async_trait::async_trait;
 use envoy::sidecar;
-use envoy::{self, Admin, Inbound, PortRules};
+use envoy::{self, Admin, Inbound, PortRules, Upstream};
 use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use harness::case::StageName;
 use harness::evidence::Evidence;
@@ -146,18 +149,23 @@ impl<'a> LocalStage<'a> {
     /// goes straight to the workload behind the URL's host.
     fn sender(&self, caller: &str, url: &str) -> Result<batch::Sender> {
         let Some(principal) = self.principal(caller)? else {
-            let url: url::Url = url.parse()?;
-            let port = url.port_or_known_default();
-            let upstreams = &self.state.upstreams;
-            let upstream = upstreams
-                .iter()
-                .find(|it| Some(it.host.as_str()) == url.host_str() && Some(it.port) == port);
-            let upstream = upstream.with_context(|| format!("no service at {url}"))?;
-            return Ok(batch::Sender::connecting_to(ConnectTo(upstream.endpoint)));
+            let endpoint = endpoint_of(&self.state.upstreams, &url.parse()?)?;
+            return Ok(batch::Sender::connecting_to(ConnectTo(endpoint)));
         };
         let sender = self.senders.get(&principal).cloned();
         sender.with_context(|| format!("no workload is {principal}"))
     }
+}
+
+/// Where the service is that a URL names.
+fn endpoint_of(upstreams: &[Upstream], url: &Url) -> Result<SocketAddr> {
+    let port = url.port_or_known_default();
+    let mut upstreams = upstreams.iter();
+    let found =
+        upstreams.find(|it| Some(it.host.as_str()) == url.host_str() && Some(it.port) == port);
+    Ok(found
+        .with_context(|| format!("no service at {url}"))?
+        .endpoint)
 }
 
 #[async_trait(?Send)]
@@ -200,6 +208,13 @@ impl Stage for LocalStage<'_> {
         // A process that ended meanwhile explains what is missing.
         self.check_alive()?;
         answers.into_iter().collect()
+    }
+
+    async fn get_over_tls(&self, url: &str) -> Result<String> {
+        let url: Url = url.parse()?;
+        let endpoint = endpoint_of(&self.state.speaking_tls, &url)?;
+        let stream = TcpStream::connect(endpoint).await?;
+        tls::get(stream, &url, &self.secrets.authorities()).await
     }
 
     fn evidence(&self) -> Evidence {

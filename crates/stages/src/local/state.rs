@@ -40,10 +40,14 @@ pub struct State {
     pub root_pem: String,
     /// Where Keycloak listens.
     pub keycloak: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    pub keycloak_over_tls: Option<SocketAddr>,
     /// The Envoys.
     pub sidecars: Vec<Sidecar>,
     /// What services there are.
     pub upstreams: Vec<Upstream>,
+    /// Services that speak TLS themselves, and whom no sidecar asks.
+    pub speaking_tls: Vec<Upstream>,
     /// The access log's fields, by name.
     pub access_log: BTreeMap<String, String>,
     /// What was started, in that order.

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use crate::workspace;
 
@@ -5,7 +7,7 @@ fn suite() -> Suite {
     Suite::load(&workspace::path("e2e")).unwrap()
 }
 
-fn load(files: &[(&str, &str)]) -> Result<Corpus, CorpusError> {
+fn load(files: &[(&str, &str)]) -> Result<Corpus, LoadError> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         fs::write(dir.path().join(name), text).unwrap();
@@ -120,7 +122,7 @@ fn every_mistake_is_told_with_file_and_line() {
         ),
         ("{name: a, expect: {by_design: {}}}", "because"),
         ("{name: a}", "expect"),
-        ("{expect: {refused: [401]}}", "without `name`"),
+        ("{expect: {refused: [401]}}", "missing field `name`"),
         (
             "{name: a, token: {granted: nobody}, expect: {refused: [401]}}",
             "no grant `nobody`",

@@ -164,6 +164,7 @@ impl Stage for Play {
         }
         Ok(RawAnswer {
             local: None,
+            local_at_own_proxy: None,
             bytes: format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n").into_bytes(),
             closed: Some("end of stream".to_owned()),
         })

@@ -15,6 +15,7 @@ struct Trial {
     seen: Vec<AppRecord>,
     answers: Answers,
     handshakes: Option<u64>,
+    refused_before: Option<AccessRecord>,
     complete: bool,
 }
 
@@ -84,6 +85,7 @@ impl Trial {
             seen: Vec::new(),
             answers: Answers::default(),
             handshakes: None,
+            refused_before: None,
             complete: true,
         }
     }
@@ -120,6 +122,7 @@ impl Trial {
             address: Some((Ipv4Addr::new(127, 0, 0, 9).into(), Some(4711))),
             answers: &self.answers,
             records: &records,
+            refused_before: self.refused_before.as_ref(),
             refused_connections: self.handshakes,
             seen: &self.seen,
             app_log_is_complete: self.complete,
@@ -254,6 +257,17 @@ fn a_refused_handshake_is_known_by_the_proxys_count() {
     // A counter is no witness for those who are let in to speak HTTP.
     trial.spec.from = Trial::refused().spec.from;
     assert_eq!(trial.wrong(), ["proxy's log"]);
+}
+
+#[test]
+fn a_refusal_by_the_callers_own_proxy_is_a_witness_of_refusals_only() {
+    let mut trial = Trial::refused();
+    trial.refused_before = trial.records.pop();
+    assert_eq!(trial.wrong(), [""; 0]);
+    let mut trial = Trial::by_design();
+    trial.refused_before = Trial::refused().records.pop();
+    trial.records.clear();
+    assert_eq!(trial.wrong(), ["proxy's log: let through"]);
 }
 
 #[test]
