@@ -65,6 +65,10 @@ wasm $CARGO_TARGET_DIR="target/wasm":
     cargo build --package policy --lib --target wasm32-unknown-unknown --no-default-features --features pure-rust
     cargo test --package policy --test tokens --no-default-features --features pure-rust
 
+# Random signals and races at real local stages: nothing is left, nothing that stands is hurt
+storm signals="200" races="50":
+    STORM_SIGNALS={{signals}} STORM_RACES={{races}} cargo test --workspace --test safety -- --ignored
+
 # Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']
 fuzz seconds="60":

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use harness::asking::Asker;
+use harness::output::print_line;
 use harness::report::phases::Phases;
 use harness::report::{self, Run};
 use harness::rules::Rules;
@@ -74,7 +75,7 @@ impl Ask {
             Output::Json => report::json::render(&run)?,
             Output::Table => report::table::render(&run, report::colours()),
         };
-        println!("{}", text.trim_end());
+        print_line(text.trim_end())?;
         Ok(run)
     }
 }

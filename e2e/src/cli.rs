@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
 use harness::schema::File;
 use harness::suite::{Profile, Suite};
+use stages::name::MeshName;
 use strum::VariantNames;
 
 use crate::arguments::{Ask, SuiteFolder};
@@ -37,9 +38,10 @@ enum Command {
     Demo {
         #[command(flatten)]
         suite: SuiteFolder,
-        /// Name of the local stage; two with different names may run side by side
+        /// Name of the local stage, a DNS label; two with different names may run
+        /// side by side
         #[arg(long, default_value = NAME)]
-        name: String,
+        name: MeshName,
         #[command(flatten)]
         ask: Ask,
     },
@@ -96,6 +98,10 @@ enum Command {
         suite: SuiteFolder,
         #[command(flatten)]
         place: Place,
+        /// Every mesh that `up` made and nobody works with: local stages of any
+        /// checkout, and kind clusters
+        #[arg(long, conflicts_with_all = ["stage", "name", "context"])]
+        all: bool,
     },
     Explain(Box<Explain>),
     Translate(Translate),
@@ -152,7 +158,8 @@ impl Cli {
                 let suite = suite.load()?;
                 apply::run(&suite, &place, named(&suite, profile.as_deref())?, watch).await
             }
-            Command::Down { suite, place } => down::run(&suite.load()?, &place).await,
+            Command::Down { all: true, .. } => down::run_all().await,
+            Command::Down { suite, place, .. } => down::run(&suite, &place).await,
             Command::Explain(question) if question.needs_stage() => {
                 interruptible(question.run_on_stage()).await
             }

@@ -14,21 +14,21 @@ use harness::suite::Suite;
 use harness::suite::yaml::read_documents;
 use harness::workspace;
 use policy::Manifests;
-use stages::kind::Kind;
+use stages::kind::{Begun, Kind};
 use stages::kubernetes::KubernetesStage;
 use stages::manifest::dynamic;
 
 #[tokio::test]
 #[ignore = "needs Docker, kind and istioctl: just test-docker"]
 async fn every_field_is_translated_as_istiod_does() {
-    let kind = Kind::new("mesh-every-field");
-    kind.refuse_if_there().await.unwrap();
-    let outcome = compare(&kind).await;
-    kind.down().await.unwrap();
+    let kind = Kind::new("mesh-every-field".parse().unwrap());
+    let begun = kind.begin().await.unwrap();
+    let outcome = compare(&begun).await;
+    begun.clear_up().await.unwrap();
     outcome.unwrap();
 }
 
-async fn compare(kind: &Kind) -> Result<()> {
+async fn compare(kind: &Begun) -> Result<()> {
     let timeouts = Timeouts::default();
     let suite = Suite::load(&workspace::path("e2e"))?;
     let stage = kind.up(&suite, &Phases::default(), &timeouts).await?;

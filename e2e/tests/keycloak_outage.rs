@@ -5,6 +5,9 @@
 //! so that is shown under a paused clock (`wall_clock_step_…` in
 //! `token-client/tests/cache.rs`).
 
+// The test harness captures what is printed.
+#![allow(clippy::print_stdout)]
+
 mod outage;
 
 use std::time::{Duration, Instant};
@@ -24,7 +27,7 @@ use outage::frontend::{ask, ask_until, counter, fetched_in_all, in_words, tokens
 use outage::load::under_load;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use stages::kind::Kind;
+use stages::kind::{Begun, Kind};
 use stages::kubernetes::KubernetesStage;
 use token_client::batch::{Outcome, Request};
 use token_client::jwt;
@@ -48,14 +51,14 @@ const FILE_REFRESHED: Duration = Duration::from_mins(3);
 #[tokio::test]
 #[ignore = "needs Docker, kind and istioctl: just test-docker"]
 async fn frontend_outlives_keycloak() {
-    let kind = Kind::new("mesh-outage");
-    kind.refuse_if_there().await.unwrap();
-    let outcome = outage(&kind).await;
-    kind.down().await.unwrap();
+    let kind = Kind::new("mesh-outage".parse().unwrap());
+    let begun = kind.begin().await.unwrap();
+    let outcome = outage(&begun).await;
+    begun.clear_up().await.unwrap();
     outcome.unwrap();
 }
 
-async fn outage(kind: &Kind) -> Result<()> {
+async fn outage(kind: &Begun) -> Result<()> {
     let (phases, timeouts) = (Phases::default(), Timeouts::default());
     let mut suite = Suite::load(&workspace::path("e2e"))?;
     suite.manifests.keycloak_image = "tests/outage/Dockerfile".into();

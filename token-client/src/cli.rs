@@ -184,7 +184,7 @@ async fn keep_watch(cache: &TokenCache) -> anyhow::Result<ExitCode> {
 fn no_token(error: TokenError) -> anyhow::Result<ExitCode> {
     match error {
         TokenError::Rejected { .. } => {
-            eprintln!("token-client: {error}");
+            let _ = writeln!(std::io::stderr(), "token-client: {error}");
             Ok(ExitCode::from(1))
         }
         TokenError::Unavailable { .. } => Err(error.into()),
@@ -227,7 +227,7 @@ async fn call(args: CallArgs) -> anyhow::Result<ExitCode> {
         bail!("no answer: {}", answer.error().unwrap_or_default());
     };
     if args.output == Output::Text {
-        eprintln!("HTTP {}", response.status);
+        let _ = writeln!(std::io::stderr(), "HTTP {}", response.status);
         print(&response.body)?;
     }
     Ok(ExitCode::from(u8::from(response.status >= 400)))

@@ -1,5 +1,6 @@
 //! `token-client`: obtain, look at and use access tokens from a shell.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,7 +11,8 @@ mod inspect;
 
 fn main() -> ExitCode {
     cli::run(cli::Cli::parse()).unwrap_or_else(|error| {
-        eprintln!("token-client: {error:#}");
+        // Whoever read it may be gone.
+        let _ = writeln!(std::io::stderr(), "token-client: {error:#}");
         ExitCode::from(2)
     })
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use harness::output::say;
 use jiff::Timestamp;
 
 use grammar::{Dice, Round};
@@ -111,7 +112,7 @@ impl Differential {
             },
             ..Report::default()
         };
-        eprintln!("seed {}", report.seed);
+        say(format!("seed {}", report.seed));
         replay(&mut stage, scenes, &mut report).await?;
         if report.disagreements.is_empty() {
             self.explore(&mut stage, &mut report, progress).await?;

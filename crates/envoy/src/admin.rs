@@ -1,7 +1,6 @@
 //! A running Envoy, as seen from outside: its admin interface, and its listeners
 //! in a file.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +13,7 @@ use token_client::batch;
 use uuid::Uuid;
 
 use harness::poll::{Poll, Step};
+use harness::private;
 
 /// From start to "ready"; it takes a fraction of a second.
 const START: Duration = Duration::from_secs(30);
@@ -32,8 +32,10 @@ pub fn command(binary: &Path, folder: &Path, concurrency: usize) -> Command {
         .arg(folder.join("admin"))
         .args(["--concurrency", &concurrency.to_string()])
         // `misc` warns of every field that istiod uses and Envoy deprecates.
-        .args(["--use-dynamic-base-id", "--log-level", "warning"])
+        .args(["--log-level", "warning"])
         .args(["--component-log-level", "misc:error"])
+        // It would leave shared memory behind.
+        .arg("--disable-hot-restart")
         // A changed listener ends old connections after a second, and the
         // access log is there at once.
         .args(["--drain-time-s", "1", "--drain-strategy", "immediate"])
@@ -77,10 +79,8 @@ impl Admin {
     pub async fn swap(&self, listeners: &[Value]) -> Result<()> {
         let refused = self.stats().await?.number("lds.update_rejected");
         let version = Uuid::new_v4().to_string();
-        let next = self.folder.join("listeners.next");
-        fs::write(&next, listener_file(&version, listeners))
-            .with_context(|| next.display().to_string())?;
-        fs::rename(&next, self.folder.join("listeners.json"))?;
+        let file = listener_file(&version, listeners);
+        private::replace(&self.folder.join("listeners.json"), file)?;
         Poll::new("new listeners", SWAP)
             .every(LOOK)
             .until(async || {

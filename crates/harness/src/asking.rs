@@ -20,6 +20,7 @@ use token_client::batch;
 
 use crate::case::{Case, ExpectedAnswer, Prepared, grants_needed};
 use crate::evidence::{AccessRecord, DecidedBy, Evidence};
+use crate::output::say;
 use crate::poll::{Poll, Step, TimedOut, Timeouts};
 use crate::redact::redact;
 use crate::report::phases::Phases;
@@ -146,11 +147,11 @@ impl<'a> Asker<'a> {
             write_differences(&run, &evidence)?;
             // What cannot be collected must not hide the verdict.
             if let Err(error) = self.stage.dump(&evidence).await {
-                eprintln!("warning: evidence is incomplete: {error:#}");
+                say(format!("warning: evidence is incomplete: {error:#}"));
             }
-            eprintln!("evidence: {}", evidence.display());
+            say(format!("evidence: {}", evidence.display()));
         }
-        eprintln!("report:   {}", folder.display());
+        say(format!("report:   {}", folder.display()));
         Ok(run)
     }
 
@@ -189,8 +190,8 @@ impl<'a> Asker<'a> {
             .await;
             match waited {
                 Err(error) if error.is::<TimedOut>() => {
-                    eprintln!("warning: {error:#}");
-                    eprintln!("{OLD_KEYS}");
+                    say(format!("warning: {error:#}"));
+                    say(OLD_KEYS);
                     Ok(false)
                 }
                 other => other.map(|()| true),

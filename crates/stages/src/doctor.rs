@@ -145,7 +145,7 @@ pub async fn java() -> Result<String, Trouble> {
         _ => "java".to_owned(),
     };
     let said = Tool::new(&program)
-        .args(["-XshowSettings:properties", "-version"])
+        .args(["-XX:-UsePerfData", "-XshowSettings:properties", "-version"])
         .stderr_as_output()
         .run()
         .await;

@@ -1,6 +1,8 @@
 //! The container images of the kind stage: ours are built here, upstream's
 //! must be present or pulled.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 
 use crate::tool::Tool;
@@ -16,7 +18,7 @@ pub fn keycloak_image() -> String {
 
 /// Compiles programs as static binaries and puts each into its image. Each is a
 /// package of this checkout, in a folder of its name with a Dockerfile.
-pub async fn build_services(programs: &[Program]) -> Result<()> {
+pub async fn build_services(programs: &[Program], scratch: &Path) -> Result<()> {
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let packages = programs.iter().flat_map(|it| ["--package", &it.package]);
     // Static, because the images hold nothing else; the services resolve
@@ -25,13 +27,14 @@ pub async fn build_services(programs: &[Program]) -> Result<()> {
         .args(["build", "--release", "--quiet", "--target", &target])
         .args(packages)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("TMPDIR", scratch)
         .current_dir(workspace::path("."))
         .stderr_shown()
         .run()
         .await?;
     let binaries = workspace::target_dir().join(&target).join("release");
     for Program { image, package, .. } in programs {
-        let context = tempfile::tempdir()?;
+        let context = tempfile::tempdir_in(scratch)?;
         std::fs::copy(binaries.join(package), context.path().join(package))
             .with_context(|| format!("cargo left no binary `{package}`"))?;
         let recipe = workspace::path(package).join("Dockerfile");
@@ -41,9 +44,9 @@ pub async fn build_services(programs: &[Program]) -> Result<()> {
 }
 
 /// Builds Keycloak's image on top of upstream's.
-pub async fn build_keycloak(suite: &Suite) -> Result<()> {
+pub async fn build_keycloak(suite: &Suite, scratch: &Path) -> Result<()> {
     have_or_pull(&versions().images.keycloak).await?;
-    let context = tempfile::tempdir()?;
+    let context = tempfile::tempdir_in(scratch)?;
     build(
         &keycloak_image(),
         &suite.path(&suite.manifests.keycloak_image),
@@ -52,7 +55,7 @@ pub async fn build_keycloak(suite: &Suite) -> Result<()> {
     .await
 }
 
-async fn build(image: &str, recipe: &std::path::Path, context: &std::path::Path) -> Result<()> {
+async fn build(image: &str, recipe: &Path, context: &Path) -> Result<()> {
     Tool::new("docker")
         .args(["build", "--quiet", "--tag", image, "--file"])
         .args([recipe, context])

@@ -2,42 +2,187 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use tempfile::NamedTempFile;
+use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::images;
 use crate::kubernetes::{self, KubernetesStage};
 use crate::manifest::load_kustomization;
+use crate::name::MeshName;
+use crate::scratch::Scratch;
 use crate::secrets;
 use crate::tool::Tool;
 use crate::versions::versions;
 use harness::case::StageName;
-use harness::poll::Timeouts;
+use harness::poll::{Poll, Step, TimedOut, Timeouts};
 use harness::report::phases::Phases;
 use harness::secrets::RealmSecrets;
 use harness::suite::Suite;
 use harness::trouble::Trouble;
 use harness::workspace;
 
+/// Mount points that tell who made a node. Nothing is in them; they are there
+/// before anything in the cluster runs, and as long as the node.
+const MADE_BY: &str = "/etc/mesh-oidc/made-by/";
+/// From the end of a `kind create` that was cut off to what Docker makes of it.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// A kind cluster by name.
 #[derive(Debug, Clone)]
 pub struct Kind {
-    name: String,
+    name: MeshName,
+}
+
+/// A kind cluster that this run makes, and so may remove.
+#[derive(Debug)]
+pub struct Begun {
+    kind: Kind,
+    /// Tells what this run makes from what another one did.
+    run: String,
+    scratch: Scratch,
+    /// Whether Docker was asked for it.
+    asked: AtomicBool,
 }
 
 impl Kind {
     /// The cluster with this name, whether it is there or not.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
+    pub fn new(name: MeshName) -> Self {
+        Self { name }
+    }
+
+    /// All clusters that `up` made.
+    pub async fn all() -> Result<Vec<Self>> {
+        let names = Tool::new("kind").args(["get", "clusters"]).run().await?;
+        let mut ours = Vec::new();
+        for kind in names
+            .lines()
+            .filter_map(|it| it.parse().ok())
+            .map(Self::new)
+        {
+            if kind.maker().await?.is_some() {
+                ours.push(kind);
+            }
+        }
+        Ok(ours)
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &MeshName {
+        &self.name
     }
 
     /// Whether the cluster is there.
     pub async fn exists(&self) -> Result<bool> {
         let clusters = Tool::new("kind").args(["get", "clusters"]).run().await?;
-        Ok(clusters.lines().any(|line| line == self.name))
+        Ok(clusters.lines().any(|line| line == self.name.as_str()))
+    }
+
+    /// Fails where a cluster of this name is there already.
+    pub async fn begin(&self) -> Result<Begun> {
+        if self.exists().await? {
+            bail!(Trouble::new(
+                format!("a kind cluster `{}` is already there", self.name),
+                "ask it with `mesh verify`, remove it with `mesh down`, or choose another --name",
+            ));
+        }
+        Ok(Begun {
+            kind: self.clone(),
+            run: Uuid::new_v4().simple().to_string(),
+            scratch: Scratch::new()?,
+            asked: AtomicBool::new(false),
+        })
+    }
+
+    /// The mesh in a cluster that stands.
+    pub async fn open<'a>(
+        &self,
+        suite: &'a Suite,
+        timeouts: &'a Timeouts,
+    ) -> Result<KubernetesStage<'a>> {
+        if !self.exists().await? {
+            bail!(Trouble::new(
+                format!("there is no kind cluster `{}`", self.name),
+                "bring it up: mesh up",
+            ));
+        }
+        let cluster = self.connect().await?;
+        KubernetesStage::open(StageName::Kind, suite, timeouts, cluster).await
+    }
+
+    /// Removes the cluster, if it is there. Returns whether it was. One that `up`
+    /// did not make is left alone, with an error.
+    pub async fn down(&self) -> Result<bool> {
+        if !self.exists().await? {
+            return Ok(false);
+        }
+        if self.maker().await?.is_none() {
+            bail!(Trouble::new(
+                format!("kind cluster `{}` was not made by `mesh up`", self.name),
+                format!(
+                    "if nobody needs it: kind delete cluster --name {}",
+                    self.name
+                ),
+            ));
+        }
+        self.delete().await?;
+        Ok(true)
+    }
+
+    async fn delete(&self) -> Result<()> {
+        Tool::new("kind")
+            .args(["delete", "cluster", "--name", self.name.as_str()])
+            .args(["--kubeconfig".into(), self.kubeconfig()])
+            .run()
+            .await?;
+        let _ = std::fs::remove_file(self.kubeconfig());
+        Ok(())
+    }
+
+    /// The run that made the cluster, if it was one of ours.
+    async fn maker(&self) -> Result<Option<String>> {
+        let nodes = Tool::new("kind")
+            .args(["get", "nodes", "--name", self.name.as_str()])
+            .run()
+            .await?;
+        let Some(node) = nodes.lines().next() else {
+            return Ok(None);
+        };
+        let mounts = Tool::new("docker")
+            .args(["inspect", "--type", "container", "--format"])
+            .args(["{{range .Mounts}}{{println .Destination}}{{end}}", node])
+            .run()
+            .await?;
+        let mut mounts = mounts.lines();
+        Ok(mounts.find_map(|mount| Some(mount.strip_prefix(MADE_BY)?.to_owned())))
+    }
+
+    /// A kubeconfig of the cluster's own: the user's keeps its current context.
+    pub fn kubeconfig(&self) -> PathBuf {
+        workspace::target_dir()
+            .join("mesh")
+            .join(self.name.as_str())
+            .with_extension("kubeconfig")
+    }
+
+    async fn connect(&self) -> Result<Cluster> {
+        let kubeconfig = Tool::new("kind")
+            .args(["get", "kubeconfig", "--name", self.name.as_str()])
+            .run()
+            .await?;
+        Cluster::connect(Some(&kubeconfig), &format!("kind-{}", self.name)).await
+    }
+}
+
+impl Begun {
+    /// The cluster.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// Brings the mesh up in a new cluster, up to where the rules can be applied.
@@ -50,14 +195,17 @@ impl Kind {
         let ((), cluster) = tokio::try_join!(
             phases.time(
                 "build service images",
-                images::build_services(&suite.programs)
+                images::build_services(&suite.programs, self.scratch.path())
             ),
             async {
                 for image in [&versions().images.pilot, &versions().images.proxy] {
                     images::have_or_pull(image).await?;
                 }
                 phases
-                    .time("build Keycloak's image", images::build_keycloak(suite))
+                    .time(
+                        "build Keycloak's image",
+                        images::build_keycloak(suite, self.scratch.path()),
+                    )
                     .await?;
                 phases.time("create the cluster", self.create()).await
             },
@@ -106,61 +254,38 @@ impl Kind {
         KubernetesStage::open(StageName::Kind, suite, timeouts, cluster).await
     }
 
-    /// The mesh in a cluster that stands.
-    pub async fn open<'a>(
-        &self,
-        suite: &'a Suite,
-        timeouts: &'a Timeouts,
-    ) -> Result<KubernetesStage<'a>> {
-        if !self.exists().await? {
-            bail!(Trouble::new(
-                format!("there is no kind cluster `{}`", self.name),
-                "bring it up: mesh up",
-            ));
+    /// Removes the cluster, if this run has made one.
+    pub async fn clear_up(&self) -> Result<()> {
+        if !self.asked.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        let cluster = self.connect().await?;
-        KubernetesStage::open(StageName::Kind, suite, timeouts, cluster).await
-    }
-
-    /// Removes the cluster, if it is there. Returns whether it was.
-    pub async fn down(&self) -> Result<bool> {
-        let there = self.exists().await?;
-        if there {
-            Tool::new("kind")
-                .args(["delete", "cluster", "--name", &self.name])
-                .args(["--kubeconfig".into(), self.kubeconfig()])
-                .run()
-                .await?;
-            let _ = std::fs::remove_file(self.kubeconfig());
+        // What was begun when `kind create` was cut off may still come.
+        let there = Poll::new("what Docker had begun", SETTLED)
+            .until(async || {
+                Ok(if self.kind.exists().await? {
+                    Step::Done(())
+                } else {
+                    Step::NotYet("no cluster".to_owned())
+                })
+            })
+            .await;
+        match there {
+            Err(error) if error.is::<TimedOut>() => return Ok(()),
+            other => other?,
         }
-        Ok(there)
-    }
-
-    /// A kubeconfig of the cluster's own: the user's keeps its current context.
-    pub fn kubeconfig(&self) -> PathBuf {
-        workspace::target_dir()
-            .join("mesh")
-            .join(&self.name)
-            .with_extension("kubeconfig")
-    }
-
-    /// Fails where a cluster of this name is there already.
-    pub async fn refuse_if_there(&self) -> Result<()> {
-        if self.exists().await? {
-            bail!(Trouble::new(
-                format!("a kind cluster `{}` is already there", self.name),
-                "ask it with `mesh verify`, remove it with `mesh down`, or choose another --name",
-            ));
+        if self.kind.maker().await?.as_deref() == Some(self.run.as_str()) {
+            self.kind.delete().await?;
         }
         Ok(())
     }
 
     async fn create(&self) -> Result<Cluster> {
         images::have_or_pull(&versions().images.node).await?;
-        let kubeconfig = self.kubeconfig();
+        let kubeconfig = self.kind.kubeconfig();
         std::fs::create_dir_all(kubeconfig.parent().expect("the path has a folder"))?;
+        self.asked.store(true, Ordering::Relaxed);
         Tool::new("kind")
-            .args(["create", "cluster", "--name", &self.name])
+            .args(["create", "cluster", "--name", self.kind.name.as_str()])
             .args([
                 "--image",
                 &versions().images.node,
@@ -169,24 +294,19 @@ impl Kind {
                 "--kubeconfig",
             ])
             .args([kubeconfig])
-            .stdin(include_str!("kind-config.yaml"))
+            .stdin(include_str!("kind-config.yaml").replace("RUN", &self.run))
+            .env("TMPDIR", self.scratch.path())
             .run()
             .await?;
-        self.connect().await
-    }
-
-    async fn connect(&self) -> Result<Cluster> {
-        let kubeconfig = Tool::new("kind")
-            .args(["get", "kubeconfig", "--name", &self.name])
-            .run()
-            .await?;
-        Cluster::connect(Some(&kubeconfig), &format!("kind-{}", self.name)).await
+        self.kind.connect().await
     }
 
     async fn load(&self, images: &[String]) -> Result<()> {
         Tool::new("kind")
-            .args(["load", "docker-image", "--name", &self.name])
+            .args(["load", "docker-image", "--name", self.kind.name.as_str()])
             .args(images)
+            // Hundreds of megabytes, which kind leaves behind when it is cut off.
+            .env("TMPDIR", self.scratch.path())
             .run()
             .await
             .context("cannot load images into the kind node")?;
@@ -204,7 +324,7 @@ impl Kind {
         files.push(trust.path().to_owned());
         Tool::new("istioctl")
             .args(["install", "--skip-confirmation", "--kubeconfig"])
-            .args([self.kubeconfig()])
+            .args([self.kind.kubeconfig()])
             .args(files.iter().flat_map(|file| ["-f".into(), file.clone()]))
             .run()
             .await?;

@@ -8,23 +8,22 @@
 
 mod attacker;
 mod keycloak;
+mod mark;
 mod network;
 mod plan;
 mod pod;
-mod private;
 mod process;
 mod running;
 mod state;
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use futures::future;
 
 use crate::artifacts;
+use crate::name::MeshName;
 use crate::secrets;
 use crate::tool::Tool;
 use harness::poll::Timeouts;
@@ -32,6 +31,8 @@ use harness::report::phases::Phases;
 use harness::suite::{Program, Suite};
 use harness::trouble::{Trouble, explain_full_disk};
 use harness::workspace;
+pub use keycloak::keycloak_in_cache;
+use mark::Mark;
 use plan::Plan;
 use process::Process;
 pub use running::LocalStage;
@@ -40,30 +41,95 @@ use state::State;
 /// A local stage by name.
 #[derive(Debug, Clone)]
 pub struct Local {
-    name: String,
+    name: MeshName,
+    folder: PathBuf,
+}
+
+/// A local stage that this run makes, and so may remove.
+#[derive(Debug)]
+pub struct Begun {
+    mark: Mark,
 }
 
 impl Local {
-    /// The stage with this name, whether it is there or not.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into() }
+    /// The stage with this name in this checkout, whether it is there or not.
+    pub fn new(name: MeshName) -> Self {
+        let folder = workspace::target_dir().join("mesh/local");
+        Self {
+            folder: folder.join(name.as_str()),
+            name,
+        }
+    }
+
+    /// All stages that are recorded for this user, whatever checkout made them.
+    pub fn all() -> Result<Vec<Self>> {
+        let stage = |Mark { name, folder, .. }| Self { name, folder };
+        Ok(Mark::all()?.into_iter().map(stage).collect())
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &MeshName {
+        &self.name
     }
 
     /// Everything that belongs to it lies here.
-    pub fn folder(&self) -> PathBuf {
-        workspace::target_dir().join("mesh/local").join(&self.name)
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// Fails where a stage of this name is there already.
-    pub fn refuse_if_there(&self) -> Result<()> {
-        if self.folder().exists() {
+    /// Makes its folder; fails where one is there already.
+    pub fn begin(&self) -> Result<Begun> {
+        if Mark::find(&self.name, &self.folder)?.is_some() {
             bail!(Trouble::new(
                 format!("a local stage `{}` is already there", self.name),
                 "ask it with `mesh verify --stage local`, remove it with `mesh down --stage local`, \
                  or choose another --name",
             ));
         }
-        Ok(())
+        let mark = Mark::make(&self.name, &self.folder)
+            .map_err(|error| explain_full_disk(error, &self.folder))?;
+        Ok(Begun { mark })
+    }
+
+    /// The mesh that an earlier command started.
+    pub fn open<'a>(&self, suite: &'a Suite) -> Result<LocalStage<'a>> {
+        let Some(mark) = Mark::find(&self.name, &self.folder)? else {
+            bail!(Trouble::new(
+                format!("there is no local stage `{}`", self.name),
+                "bring it up: mesh up --stage local, or mesh demo",
+            ));
+        };
+        let read = || anyhow::Ok((State::of(&mark)?, state::load_secrets(suite, &mark.folder)?));
+        let (saved, secrets) = read().with_context(|| {
+            Trouble::new(
+                format!("local stage `{}` is not whole", self.name),
+                "remove it with `mesh down --stage local` and bring it up again",
+            )
+        })?;
+        let stage = LocalStage::new(suite, saved, secrets);
+        stage.check_alive()?;
+        Ok(stage)
+    }
+
+    /// Ends its processes and removes its folder. Returns whether it was there.
+    pub async fn down(&self) -> Result<bool> {
+        let mark = Mark::find(&self.name, &self.folder)?;
+        if let Some(mark) = &mark {
+            remove(mark).await?;
+        }
+        Ok(mark.is_some())
+    }
+}
+
+impl Begun {
+    /// What the stage is called.
+    pub fn name(&self) -> &MeshName {
+        &self.mark.name
+    }
+
+    /// Everything that belongs to it lies here.
+    pub fn folder(&self) -> &Path {
+        &self.mark.folder
     }
 
     /// From nothing to a mesh without rules.
@@ -74,7 +140,7 @@ impl Local {
         timeouts: &'a Timeouts,
     ) -> Result<LocalStage<'a>> {
         let stage = self.start(suite, phases, timeouts).await;
-        stage.map_err(|error| explain_full_disk(error, &self.folder()))
+        stage.map_err(|error| explain_full_disk(error, &self.mark.folder))
     }
 
     async fn start<'a>(
@@ -83,15 +149,10 @@ impl Local {
         phases: &Phases,
         timeouts: &'a Timeouts,
     ) -> Result<LocalStage<'a>> {
-        let folder = self.folder();
-        fs::create_dir_all(folder.parent().expect("the path has a parent"))?;
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&folder)
-            .with_context(|| folder.display().to_string())?;
+        let folder = &self.mark.folder;
         let secrets = secrets::generate(suite)?;
         let plan = Plan::new(suite, &secrets)?;
-        let laid_out = Mutex::new(plan.lay_out(&folder)?);
+        let laid_out = Mutex::new(plan.lay_out(&self.mark)?);
         let lock = || laid_out.lock().expect("lock must be whole");
         let keycloak = async {
             let prepared = phases
@@ -100,7 +161,7 @@ impl Local {
             let secrets = secrets
                 .clone()
                 .with_admin_password(prepared.admin_password()?);
-            state::save_secrets(suite, &folder, &secrets)?;
+            state::save_secrets(suite, folder, &secrets)?;
             plan.start_keycloak(&prepared, &mut lock())?;
             Ok(secrets)
         };
@@ -108,7 +169,7 @@ impl Local {
             let envoy = phases.time("have Envoy", artifacts::envoy()).await?;
             plan::start_sidecars(&envoy, &mut lock())
         };
-        let services = phases.time("compile the services", build_services(&suite.programs));
+        let services = phases.time("compile the services", self.build(&suite.programs));
         let (secrets, (), ()) = tokio::try_join!(keycloak, sidecars, services)?;
         plan.start_apps(&mut lock())?;
         let stage = LocalStage::new(suite, lock().clone(), secrets);
@@ -121,52 +182,38 @@ impl Local {
         Ok(stage)
     }
 
-    /// The mesh that an earlier command started.
-    pub fn open<'a>(&self, suite: &'a Suite) -> Result<LocalStage<'a>> {
-        let folder = self.folder();
-        if !State::is_in(&folder) {
-            bail!(Trouble::new(
-                format!("there is no local stage `{}`", self.name),
-                "bring it up: mesh up --stage local, or mesh demo",
-            ));
+    /// Compiles what the pods run. Outside a checkout the programs must be on PATH.
+    async fn build(&self, programs: &[Program]) -> Result<()> {
+        let checkout = workspace::path(".");
+        if !checkout.join("Cargo.lock").exists() {
+            return Ok(());
         }
-        let stage = LocalStage::new(
-            suite,
-            State::load(&folder)?,
-            state::load_secrets(suite, &folder)?,
-        );
-        stage.check_alive()?;
-        Ok(stage)
+        let serving = programs.iter().filter(|it| it.listens_by.is_some());
+        Tool::new("cargo")
+            .args(["build", "--release", "--quiet"])
+            .args(serving.flat_map(|it| ["--package", &it.package]))
+            .env(process::STAGE, &self.mark.id)
+            .env("TMPDIR", self.mark.folder.join(state::TEMPORARY))
+            .current_dir(checkout)
+            .stderr_shown()
+            .run()
+            .await?;
+        Ok(())
     }
 
-    /// Ends its processes and removes its folder. Returns whether it was there.
-    pub async fn down(&self) -> Result<bool> {
-        let folder = self.folder();
-        if !folder.exists() {
-            return Ok(false);
-        }
-        if State::is_in(&folder) {
-            let processes = State::load(&folder)?.processes;
-            future::try_join_all(processes.iter().map(Process::end)).await?;
-        }
-        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        Ok(true)
+    /// Removes all that was made.
+    pub async fn clear_up(&self) -> Result<()> {
+        remove(&self.mark).await
     }
 }
 
-/// Compiles what the pods run. Outside a checkout the programs must be on PATH.
-async fn build_services(programs: &[Program]) -> Result<()> {
-    let checkout = workspace::path(".");
-    if !checkout.join("Cargo.lock").exists() {
-        return Ok(());
+/// Ends a stage's processes and removes its folder, as far as they are there.
+async fn remove(mark: &Mark) -> Result<()> {
+    process::end_stage(&mark.id).await?;
+    // Where a system hides what a process has in its environment.
+    if let Ok(state) = State::of(mark) {
+        let ends = state.processes.iter().map(Process::end);
+        future::try_join_all(ends).await?;
     }
-    let serving = programs.iter().filter(|it| it.listens_by.is_some());
-    Tool::new("cargo")
-        .args(["build", "--release", "--quiet"])
-        .args(serving.flat_map(|it| ["--package", &it.package]))
-        .current_dir(checkout)
-        .stderr_shown()
-        .run()
-        .await?;
-    Ok(())
+    mark.remove()
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use harness::output::say;
 use harness::poll::Timeouts;
 use harness::rules::Rules;
 use harness::stage::Stage;
@@ -33,7 +34,7 @@ pub async fn run(suite: &Suite, place: &Place, profile: &Profile, watch: bool) -
 async fn apply(suite: &Suite, stage: &dyn Stage, profile: &Profile) -> Result<()> {
     let rules = Rules::read(suite, profile)?.with_keys(suite, stage).await?;
     stage.apply(&rules).await?;
-    eprintln!("rules of profile {} applied", profile.name);
+    say(format!("rules of profile {} applied", profile.name));
     Ok(())
 }
 
@@ -42,7 +43,9 @@ async fn apply(suite: &Suite, stage: &dyn Stage, profile: &Profile) -> Result<()
 pub async fn follow_edits(suite: &Suite, stage: &dyn Stage, profile: &Profile) -> Result<()> {
     watch::each_change(&suite.path(&profile.rules), async || {
         if let Err(error) = apply(suite, stage, profile).await {
-            eprintln!("error: the rules in force stay as they are: {error:#}");
+            say(format!(
+                "error: the rules in force stay as they are: {error:#}"
+            ));
         }
     })
     .await

@@ -1,7 +1,6 @@
 //! `mesh attacks`: hostile requests to a mesh that stands.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +9,7 @@ use clap::Args;
 
 use harness::asking::{Asker, write_reports};
 use harness::attack::{Selection, fire};
+use harness::output::{print_line, say};
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
 use harness::report::{self, Row, Run, Tally};
@@ -54,7 +54,7 @@ impl Attacks {
         let asker = Asker::new(&suite, &*stage, &timeouts).await?;
         let run = Box::pin(fire(&asker, &selection, &phases)).await?;
         let folder = write_reports(&run)?;
-        eprintln!("report:   {}", folder.display());
+        say(format!("report:   {}", folder.display()));
         self.show(&run)?;
         Ok(exit(&[run]))
     }
@@ -64,8 +64,7 @@ impl Attacks {
             Output::Json => report::json::render(run)?,
             Output::Table => classes(run) + &report::table::failures(run),
         };
-        writeln!(std::io::stdout().lock(), "{}", text.trim_end())?;
-        Ok(())
+        print_line(text.trim_end())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use harness::output::print_line;
 use harness::rules::Rules;
 use harness::suite::Suite;
 
@@ -12,13 +13,13 @@ pub fn run(suite: &Suite) -> Result<ExitCode> {
     for profile in &suite.profiles {
         Rules::read(suite, profile)?;
     }
-    println!(
+    print_line(format!(
         "{}: {} cases, {} profiles, {} callers, {} grants: nothing is wrong",
         suite.folder.display(),
         suite.cases.all().len(),
         suite.profiles.len(),
         suite.callers.len(),
         suite.grants.len()
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use harness::output::{print, print_line};
 use harness::workspace;
 use indicatif::{ProgressBar, ProgressStyle};
 use stages::artifacts;
@@ -47,8 +48,8 @@ impl Differential {
             .await?;
         bar.finish_and_clear();
         match self.output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-            Output::Table => print!("{report}"),
+            Output::Json => print_line(serde_json::to_string_pretty(&report)?)?,
+            Output::Table => print(&report)?,
         }
         Ok(ExitCode::from(u8::from(!report.succeeded())))
     }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use harness::output::print_line;
 use stages::doctor;
 
 /// Runs the command.
@@ -11,10 +12,10 @@ pub async fn run() -> Result<ExitCode> {
     checks.extend(doctor::kind_stage().await);
     for check in &checks {
         match &check.found {
-            Ok(found) => println!("ok       {:<14} {found}", check.need),
+            Ok(found) => print_line(format!("ok       {:<14} {found}", check.need))?,
             Err(trouble) => {
-                println!("missing  {:<14} {}", check.need, trouble.what());
-                println!("         {:<14} fix: {}", "", trouble.fix());
+                print_line(format!("missing  {:<14} {}", check.need, trouble.what()))?;
+                print_line(format!("         {:<14} fix: {}", "", trouble.fix()))?;
             }
         }
     }

@@ -11,14 +11,14 @@ use harness::suite::Suite;
 
 use crate::arguments::{Ask, exit};
 use crate::interruption::interruptible;
-use crate::place::{Place, clear_up};
+use crate::place::Place;
 
 /// Runs the command.
 pub async fn run(suite: &Suite, place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
     let (phases, timeouts) = (Phases::default(), Timeouts::default());
-    place.check().await?;
+    let begun = interruptible(place.begin(suite, "mesh e2e")).await?;
     let outcome = interruptible(async {
-        let up = place.up(suite, &phases, &timeouts).await?;
+        let up = begun.up(suite, &phases, &timeouts).await?;
         let asker = Asker::new(suite, &*up.stage, &timeouts).await?;
         let mut runs = vec![ask.verify(&asker, &up.rules, &phases).await?];
         for profile in &suite.profiles[1..] {
@@ -35,6 +35,6 @@ pub async fn run(suite: &Suite, place: &Place, ask: &Ask, keep: bool) -> Result<
         Ok(exit(&runs))
     });
     let outcome = Box::pin(outcome).await;
-    clear_up(place, suite, keep).await;
+    begun.clear_up(suite, keep).await;
     outcome
 }

@@ -14,6 +14,7 @@ use policy::{
 
 use crate::place::Place;
 use crate::scene::{Scene, assignment, read, workload};
+use harness::output::{print, print_line};
 use harness::report::colours;
 use harness::suite::Suite;
 
@@ -126,8 +127,8 @@ impl Explain {
             now: u64::try_from(Timestamp::now().as_second())?,
         });
         match self.output {
-            ExplainOutput::Json => println!("{}", serde_json::to_string_pretty(&explanation)?),
-            ExplainOutput::Text => print!("{}", explanation.render(style())),
+            ExplainOutput::Json => print_line(serde_json::to_string_pretty(&explanation)?)?,
+            ExplainOutput::Text => print(explanation.render(style()))?,
         }
         Ok(exit(&explanation))
     }

@@ -11,6 +11,7 @@ use token_client::batch;
 
 use harness::asking::Asker;
 use harness::case::StageName;
+use harness::output::{print, print_line};
 use harness::poll::Timeouts;
 use harness::redact::redact;
 use harness::report::table;
@@ -159,12 +160,12 @@ impl Explain {
 
     fn print(&self, output: &Output<'_>) -> Result<()> {
         if self.output == ExplainOutput::Json {
-            println!("{}", serde_json::to_string_pretty(output)?);
+            print_line(serde_json::to_string_pretty(output)?)?;
             return Ok(());
         }
-        print!("{}", output.explanation.render(style()));
+        print(output.explanation.render(style()))?;
         if let Some(replay) = &output.replay {
-            println!("\n{}", replay.render());
+            print_line(format!("\n{}", replay.render()))?;
         }
         Ok(())
     }

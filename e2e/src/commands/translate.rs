@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use harness::output::{print, print_line, say};
 use policy::{Workload, http_filters};
 
 use crate::scene::{Scene, assignment, workload};
@@ -56,16 +57,16 @@ impl Translate {
         );
         let translation = http_filters(&mesh, &manifests, &workload, None, &keys)?;
         for issuer in &translation.issuers_without_keys {
-            eprintln!(
+            say(format!(
                 "note: no keys for {issuer}; one that refuses every token stands in \
                 their place, as in istiod before Keycloak answers (--jwks {issuer}=FILE)"
-            );
+            ));
         }
         match self.output {
             TranslateOutput::Json => {
-                println!("{}", serde_json::to_string_pretty(&translation.filters)?);
+                print_line(serde_json::to_string_pretty(&translation.filters)?)?;
             }
-            TranslateOutput::Yaml => print!("{}", serde_saphyr::to_string(&translation.filters)?),
+            TranslateOutput::Yaml => print(serde_saphyr::to_string(&translation.filters)?)?,
         }
         Ok(ExitCode::SUCCESS)
     }

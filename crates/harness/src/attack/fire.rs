@@ -18,6 +18,7 @@ use super::{
 };
 use crate::asking::Asker;
 use crate::evidence::{AccessRecord, Evidence};
+use crate::output::say;
 use crate::poll::{Poll, Step, TimedOut};
 use crate::redact::redact;
 use crate::report::phases::Phases;
@@ -286,7 +287,7 @@ async fn close_the_books(
     .await;
     match waited {
         Ok(()) => {}
-        Err(error) if error.is::<TimedOut>() => eprintln!("warning: {error:#}"),
+        Err(error) if error.is::<TimedOut>() => say(format!("warning: {error:#}")),
         Err(error) => return Err(error),
     }
     let targets = attacks.iter().map(|attack| attack.spec.to.name.as_str());

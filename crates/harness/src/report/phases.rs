@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::output::say;
+
 /// Measures phases and says each on stderr as it ends.
 #[derive(Debug)]
 pub struct Phases {
@@ -29,11 +31,11 @@ impl Phases {
         let started = Instant::now();
         let value = phase.await?;
         let took = started.elapsed();
-        eprintln!(
+        say(format!(
             "{:>7.1} s  {name} ({:.1} s)",
             self.total().as_secs_f64(),
             took.as_secs_f64()
-        );
+        ));
         self.done
             .lock()
             .expect("lock must be whole")

@@ -17,19 +17,22 @@ use secrecy::{ExposeSecret, SecretString};
 use token_client::batch;
 
 use super::network::free_port;
-use super::private;
 use super::process::Process;
 use crate::artifacts;
 use crate::doctor;
+use crate::java;
 use crate::tool::Tool;
 use crate::versions::versions;
 use harness::poll::Poll;
+use harness::private;
 use harness::secrets;
 use harness::stage::done_when_ok;
 use harness::suite::Suite;
 
 /// From the first start ever to the master realm's keys.
 const FIRST_START: Duration = Duration::from_mins(10);
+/// Holds the private keys of the master realm.
+const DATABASE: &str = "data/h2/keycloakdb.mv.db";
 /// For a JVM that serves a handful of requests: what starts fastest.
 const JVM: &str = "-Xms128m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xlog:disable";
 
@@ -43,12 +46,7 @@ pub struct Prepared {
 pub async fn prepare(suite: &Suite) -> Result<Prepared> {
     // The kept classes are of one JVM, the build of one set of options.
     let options = build_options(&suite.path(&suite.manifests.keycloak_image))?;
-    let name = format!(
-        "keycloak-{}-java-{}-{:08x}",
-        versions().keycloak,
-        doctor::java().await?,
-        checksum(&options)
-    );
+    let name = folder_name(&options, &doctor::java().await?);
     let folder = artifacts::cached(&name, async |folder| {
         let prepared = Prepared { folder };
         artifacts::unpack_keycloak(&prepared.home()).await?;
@@ -56,7 +54,22 @@ pub async fn prepare(suite: &Suite) -> Result<Prepared> {
         prepared.start_once().await
     })
     .await?;
-    Ok(Prepared { folder })
+    let prepared = Prepared { folder };
+    // An earlier version made it at the umask's mode.
+    private::restrict(&prepared.home().join(DATABASE), 0o600)?;
+    Ok(prepared)
+}
+
+fn folder_name(options: &[(String, String)], java: &str) -> String {
+    let keycloak = &versions().keycloak;
+    format!("keycloak-{keycloak}-java-{java}-{:08x}", checksum(options))
+}
+
+/// The folder of the user's cache that holds a suite's Keycloak for a Java of this
+/// version, once it is prepared.
+pub fn keycloak_in_cache(suite: &Suite, java: &str) -> Result<String> {
+    let options = build_options(&suite.path(&suite.manifests.keycloak_image))?;
+    Ok(folder_name(&options, java))
 }
 
 impl Prepared {
@@ -82,17 +95,21 @@ impl Prepared {
 
     async fn build(&self, options: &[(String, String)]) -> Result<()> {
         let script = self.home().join("bin/kc.sh").display().to_string();
-        let build = options
-            .iter()
-            .fold(Tool::new(&script).args(["build"]), |tool, (name, value)| {
-                tool.env(name, value)
-            });
+        let temporary = tempfile::tempdir_in(&self.folder)?;
+        let build = options.iter().fold(
+            Tool::new(&script)
+                .args(["build"])
+                .env(java::OPTIONS, java::options(temporary.path())),
+            |tool, (name, value)| tool.env(name, value),
+        );
         build.run().await.context("Keycloak's build step")?;
         Ok(())
     }
 
     /// Leaves database and classes behind.
     async fn start_once(&self) -> Result<()> {
+        let temporary = self.folder.join("tmp");
+        private::create_folder(&temporary)?;
         let password = secrets::password()?;
         private::write(&self.password_file(), password.expose_secret())?;
         let address = free_port(Ipv4Addr::LOCALHOST.into(), 0)?;
@@ -101,6 +118,7 @@ impl Prepared {
         listen(&mut command, address, None)?;
         command
             .args(["start", "--optimized"])
+            .env(java::OPTIONS, java::options(&temporary))
             .env("KC_HOSTNAME", format!("http://{address}"))
             .env("KC_HTTP_ENABLED", "true")
             .env("KC_BOOTSTRAP_ADMIN_USERNAME", "admin")
@@ -111,20 +129,20 @@ impl Prepared {
         // Its orderly end writes the classes.
         process.end().await?;
         guard.forgive();
+        fs::remove_dir_all(&temporary)?;
         Ok(())
     }
 
-    /// Starts a Keycloak of its own for a stage: `root` stands for the root of
-    /// its container, with the realms to import in it. It listens on an address for
-    /// HTTP and, if it has a certificate, one for HTTPS.
-    pub fn start(
+    /// The command that starts a Keycloak of a stage's own: `root` stands for the
+    /// root of its container, with the realms to import in it. It listens on an
+    /// address for HTTP and, if it has a certificate, one for HTTPS.
+    pub fn command(
         &self,
         root: &Path,
         (http, https): (SocketAddr, Option<SocketAddr>),
         args: &[String],
         env: impl IntoIterator<Item = (String, String)>,
-        log: &Path,
-    ) -> Result<Process> {
+    ) -> Result<Command> {
         let home = root.join("opt/keycloak");
         fs::create_dir_all(home.join("bin"))?;
         fs::create_dir_all(home.join("data/h2"))?;
@@ -133,14 +151,13 @@ impl Prepared {
         for part in ["lib", "conf", "providers", "themes"] {
             symlink(self.home().join(part), home.join(part))?;
         }
-        let database = "data/h2/keycloakdb.mv.db";
-        fs::copy(self.home().join(database), home.join(database))?;
+        fs::copy(self.home().join(DATABASE), home.join(DATABASE))?;
         let classes = format!("-XX:SharedArchiveFile='{}'", self.classes().display());
         let mut command = command(&home, &classes);
         command.envs(env).args(args);
         // After the manifest's: every pod has the same address there.
         listen(&mut command, http, https)?;
-        Process::spawn("Keycloak", command, log)
+        Ok(command)
     }
 }
 
@@ -174,7 +191,11 @@ fn checksum(options: &[(String, String)]) -> u32 {
 }
 
 fn command(home: &Path, jvm: &str) -> Command {
-    let mut command = Command::new(home.join("bin/kc.sh"));
+    let mut command = Command::new("sh");
+    // What Keycloak writes is for its owner alone.
+    command
+        .args(["-c", r#"umask 077; exec "$@""#, "sh"])
+        .arg(home.join("bin/kc.sh"));
     // What the user has set is for another Keycloak.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KC_") || name == "JAVA_OPTS_APPEND" {

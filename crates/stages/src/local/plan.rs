@@ -9,15 +9,16 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::keycloak;
+use super::mark::Mark;
 use super::network;
 use super::pod::{Objects, Pod};
-use super::private;
-use super::process::Process;
+use super::process;
 use super::state::{self, Sidecar, State};
 use crate::manifest;
 use crate::secrets;
 use crate::tool;
 use envoy::{self, Authority, Bootstrap, Outbound, Upstream};
+use harness::private;
 use harness::secrets::RealmSecrets;
 use harness::suite::{Program, Suite};
 use harness::trouble::Trouble;
@@ -59,7 +60,9 @@ impl<'a> Plan<'a> {
     }
 
     /// Gives every pod its addresses and every sidecar its certificate.
-    pub fn lay_out(&self, folder: &Path) -> Result<State> {
+    pub fn lay_out(&self, mark: &Mark) -> Result<State> {
+        let folder = &mark.folder;
+        private::create_folder(&folder.join(state::TEMPORARY))?;
         let mut network = network::Network::new();
         let authority = Authority::generate()?;
         let keycloak = self.keycloak()?;
@@ -123,7 +126,8 @@ impl<'a> Plan<'a> {
             sidecars.push(sidecar);
         }
         let state = State {
-            folder: folder.to_owned(),
+            id: mark.id.clone(),
+            folder: folder.clone(),
             root_pem: authority.root_pem().to_owned(),
             keycloak: keycloak_address,
             keycloak_over_tls,
@@ -142,10 +146,10 @@ impl<'a> Plan<'a> {
         let pod = self.keycloak()?;
         let root = state.folder.join("keycloak");
         pod.write_files(&root)?;
-        let log = state.folder.join("keycloak.log");
         let env = pod.env(&root)?;
         let listening = (state.keycloak, state.keycloak_over_tls);
-        state.started(prepared.start(&root, listening, pod.args(), env, &log)?)
+        let command = prepared.command(&root, listening, pod.args(), env)?;
+        state.start("Keycloak", command, "keycloak.log")
     }
 
     /// The services, each behind its sidecar.
@@ -174,8 +178,7 @@ impl<'a> Plan<'a> {
                 )
                 .env("CONNECT_TO", sidecar.outbound.to_string())
                 .args(pod.args());
-            let log = state.folder.join(format!("{}.log", pod.name));
-            state.started(Process::spawn(pod.name, command, &log)?)?;
+            state.start(pod.name, command, &format!("{}.log", pod.name))?;
         }
         Ok(())
     }
@@ -240,8 +243,8 @@ pub fn start_sidecars(envoy: &Path, state: &mut State) -> Result<()> {
         )?;
         let name = format!("Envoy of {}", sidecar.name);
         let command = envoy::command(envoy, &folder, 1);
-        let log = state.folder.join(format!("{}-envoy.log", sidecar.name));
-        state.started(Process::spawn_under_shell(name, &command, &log)?)?;
+        let log = format!("{}-envoy.log", sidecar.name);
+        state.start(&name, process::under_shell(&command), &log)?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 
-use super::private;
+use harness::private;
 
 /// The objects that pods are made of, by name in their namespace.
 #[derive(Debug, Default)]

@@ -1,23 +1,33 @@
 //! Processes that may outlive the command that started them, and are ended by
 //! another.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
-use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System};
+use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 
 use crate::tool::{self, KillOnDrop};
 use harness::poll::{Poll, Step, TimedOut};
+use harness::private;
 use harness::trouble::Trouble;
 
 /// From SIGTERM to SIGKILL. Writing the classes takes Keycloak a while.
 const GRACE: Duration = Duration::from_mins(1);
+/// The same for a stage's processes, which have nothing to write.
+const STAGE_GRACE: Duration = Duration::from_secs(5);
+/// From SIGKILL to the end.
+const KILLED: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The variable by which the processes of a stage are known, and what they start:
+/// whoever their parent is by then, and whatever became of the stage's files.
+pub const STAGE: &str = "MESH_OIDC_STAGE";
 
 /// A process that was started here or by an earlier command.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +46,7 @@ impl Process {
     /// own, so that Ctrl-C does not reach it.
     pub fn spawn(name: impl Into<String>, mut command: Command, log: &Path) -> Result<Self> {
         let name = name.into();
-        let output = File::create(log).with_context(|| log.display().to_string())?;
+        let output = private::create(log).with_context(|| log.display().to_string())?;
         let child = command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -51,22 +61,6 @@ impl Process {
             started: look(pid).map_or(0, |(started, _)| started),
             log: log.to_owned(),
         })
-    }
-
-    /// The same for a program that asks to be ended with its parent, as Envoy
-    /// does: a shell stands in for the command that is over by then.
-    pub fn spawn_under_shell(
-        name: impl Into<String>,
-        command: &Command,
-        log: &Path,
-    ) -> Result<Self> {
-        let mut shell = Command::new("sh");
-        // The shell waits for the program's own orderly end.
-        shell
-            .args(["-c", r#"trap : TERM; "$@""#, "sh"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        Self::spawn(name, shell, log)
     }
 
     /// Whether it is still there.
@@ -98,7 +92,7 @@ impl Process {
     pub async fn end(&self) -> Result<()> {
         self.signal(Signal::TERM);
         let gone = Poll::new(format!("end of {}", self.name), GRACE)
-            .every(Duration::from_millis(20))
+            .every(LOOK)
             .until(async || {
                 Ok(if self.is_alive() {
                     Step::NotYet("still there".to_owned())
@@ -135,6 +129,65 @@ impl Process {
     }
 }
 
+/// A program that asks to be ended with its parent, as Envoy does, under a shell
+/// that stands in for the command which is over by then.
+pub fn under_shell(command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    // The shell waits for the program's own orderly end.
+    shell
+        .args(["-c", r#"trap : TERM; "$@""#, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    shell
+}
+
+/// Has a command and what it starts known as a stage's.
+pub fn mark(command: &mut Command, stage: &str) {
+    command.env(STAGE, stage);
+}
+
+/// Ends all that is known as a stage's, and waits until it is gone.
+pub async fn end_stage(stage: &str) -> Result<()> {
+    for (signal, grace) in [(Signal::TERM, STAGE_GRACE), (Signal::KILL, KILLED)] {
+        for member in members(stage) {
+            // It may have ended by itself just now.
+            let _ = kill_process(member, signal);
+        }
+        let gone = Poll::new("end of the stage's processes", grace)
+            .every(LOOK)
+            .until(async || {
+                Ok(match members(stage).len() {
+                    0 => Step::Done(()),
+                    left => Step::NotYet(format!("{left} are left")),
+                })
+            })
+            .await;
+        match gone {
+            Err(error) if error.is::<TimedOut>() && signal == Signal::TERM => {}
+            other => return other,
+        }
+    }
+    Ok(())
+}
+
+/// The processes that are known as a stage's. One that is over has no environment.
+fn members(stage: &str) -> Vec<Pid> {
+    let wanted = format!("{STAGE}={stage}");
+    let mut system = System::new();
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::All,
+        true,
+        ProcessRefreshKind::nothing().with_environ(UpdateKind::Always),
+    );
+    let processes = system.processes().iter();
+    processes
+        // Threads are listed, too.
+        .filter(|(_, process)| process.thread_kind().is_none())
+        .filter(|(_, process)| process.environ().iter().any(|it| *it == *wanted))
+        .filter_map(|(pid, _)| Pid::from_raw(pid.as_u32().try_into().ok()?))
+        .collect()
+}
+
 /// Start time and status of a process.
 fn look(pid: u32) -> Option<(u64, ProcessStatus)> {
     let pid = sysinfo::Pid::from_u32(pid);
@@ -149,46 +202,4 @@ fn look(pid: u32) -> Option<(u64, ProcessStatus)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::Process;
-
-    fn shell(script: &str) -> (tempfile::TempDir, Process) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        let process = Process::spawn("shell", command, &folder.path().join("log")).unwrap();
-        (folder, process)
-    }
-
-    #[tokio::test]
-    async fn a_process_is_ended_with_what_it_started() {
-        let (_folder, process) = shell("sleep 600 & wait");
-        assert!(process.is_alive());
-        process.end().await.unwrap();
-        assert!(!process.is_alive());
-    }
-
-    #[tokio::test]
-    async fn another_process_with_the_same_id_is_left_alone() {
-        let (_folder, process) = shell("sleep 600");
-        let later = Process {
-            started: process.started + 1,
-            ..process.clone()
-        };
-        assert!(!later.is_alive());
-        later.end().await.unwrap();
-        assert!(process.is_alive());
-        process.end().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn last_words_are_the_end_of_the_log() {
-        let (_folder, process) = shell("echo lost >&2");
-        while process.is_alive() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(process.last_words(), "lost");
-    }
-}
+mod tests;

@@ -5,28 +5,35 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use policy::Workload;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::private;
-use super::process::Process;
+use super::mark::Mark;
+use super::process::{self, Process};
+use crate::java;
 use crate::manifest;
 use crate::secrets;
 use envoy::{Certificate, Upstream};
 use harness::evidence::Evidence;
+use harness::private;
 use harness::secrets::RealmSecrets;
 use harness::suite::Suite;
 use k8s_openapi::api::core::v1::Secret;
 
 const FILE: &str = "state.json";
 const SECRETS: &str = "secrets.yaml";
+/// Where the stage's programs put what they would else leave in the system's.
+pub const TEMPORARY: &str = "tmp";
 
 /// A local stage. Certificates and secrets are in files beside it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct State {
+    /// What its processes are known by.
+    pub id: String,
     /// Where all of it lies.
     pub folder: PathBuf,
     /// The authority of the sidecars' certificates, in PEM.
@@ -95,26 +102,35 @@ impl Sidecar {
 }
 
 impl State {
-    /// Whether a folder has one.
-    pub fn is_in(folder: &Path) -> bool {
-        folder.join(FILE).exists()
-    }
-
-    /// Reads it back.
-    pub fn load(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE);
+    /// Reads it back. Fails for one that is of another stage.
+    pub fn of(mark: &Mark) -> Result<Self> {
+        let path = mark.folder.join(FILE);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        serde_json::from_str(&text).with_context(|| path.display().to_string())
+        let state: Self =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        ensure!(
+            (&state.id, &state.folder) == (&mark.id, &mark.folder),
+            "{} tells of {}",
+            path.display(),
+            state.folder.display()
+        );
+        Ok(state)
     }
 
     /// Writes it for the next command.
     pub fn save(&self) -> Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        private::write(&self.folder.join(FILE), text)
+        private::replace(&self.folder.join(FILE), text)
     }
 
-    /// Remembers a process, at once: whatever happens next, it will be ended.
-    pub fn started(&mut self, process: Process) -> Result<()> {
+    /// Starts a process of the stage. What it writes goes to a file of its name.
+    pub fn start(&mut self, name: &str, mut command: Command, log: &str) -> Result<()> {
+        process::mark(&mut command, &self.id);
+        let temporary = self.folder.join(TEMPORARY);
+        command
+            .env("TMPDIR", &temporary)
+            .env(java::OPTIONS, java::options(&temporary));
+        let process = Process::spawn(name, command, &self.folder.join(log))?;
         self.processes.push(process);
         self.save()
     }
@@ -168,7 +184,7 @@ pub fn save_certificate(folder: &Path, sidecar: &Sidecar, certificate: &Certific
 /// Keeps the realm's secrets.
 pub fn save_secrets(suite: &Suite, folder: &Path, secrets: &RealmSecrets) -> Result<()> {
     let text = manifest::to_yaml(&secrets::objects(suite, secrets)?);
-    private::write(&folder.join(SECRETS), text)
+    private::replace(&folder.join(SECRETS), text)
 }
 
 /// Reads the realm's secrets back.
