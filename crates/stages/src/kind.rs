@@ -1,13 +1,12 @@
 //! The kind stage: a cluster of our own in Docker, from nothing to a mesh.
 
-use std::io::Write as _;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
-use tempfile::NamedTempFile;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
@@ -314,14 +313,15 @@ impl Begun {
     }
 
     async fn install_istio(&self, suite: &Suite, secrets: &RealmSecrets) -> Result<()> {
-        let trust = trust_for_keys(&secrets.authorities())?;
+        let trust = self.scratch.path().join("trust-for-keys.yaml");
+        fs::write(&trust, trust_for_keys(&secrets.authorities()).to_string())?;
         let mut files = vec![suite.path(&suite.manifests.istio)];
         if let Some(file) = &suite.manifests.plain_envoy
             && images::proxy_is_plain_envoy().await?
         {
             files.push(suite.path(file));
         }
-        files.push(trust.path().to_owned());
+        files.push(trust);
         Tool::new("istioctl")
             .args(["install", "--skip-confirmation", "--kubeconfig"])
             .args([self.kind.kubeconfig()])
@@ -332,16 +332,13 @@ impl Begun {
     }
 }
 
-/// A file for `istioctl install` that has istiod trust these authorities (PEM) when
-/// it fetches keys.
-fn trust_for_keys(authorities: &[&str]) -> Result<NamedTempFile> {
-    let mut file = NamedTempFile::with_suffix(".yaml")?;
+/// What `istioctl install` takes to have istiod trust these authorities (PEM) when it
+/// fetches keys.
+fn trust_for_keys(authorities: &[&str]) -> Value {
     let values = json!({"pilot": {"jwksResolverExtraRootCA": authorities.concat()}});
-    let operator = json!({
+    json!({
         "apiVersion": "install.istio.io/v1alpha1",
         "kind": "IstioOperator",
         "spec": {"values": values},
-    });
-    write!(file, "{operator}")?;
-    Ok(file)
+    })
 }
