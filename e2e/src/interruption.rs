@@ -1,10 +1,12 @@
 //! Signals that end a program at a terminal.
 
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::process;
 use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
+use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -13,16 +15,21 @@ use tokio::sync::watch;
 #[error("interrupted\n  fix: run it again")]
 pub struct Interrupted;
 
+/// A defect of `mesh` itself.
+#[derive(Debug, thiserror::Error)]
+#[error("`mesh` broke off where it should not; the lines above say where")]
+pub struct Panicked;
+
 /// Runs until done, or until Ctrl-C, Ctrl-\\, SIGTERM or the end of the terminal:
 /// then the work is dropped, with every program it started, and the caller can
-/// clear up. From the first call on these signals have no other effect, except
+/// clear up, as it can after a panic. From the first call on these signals have no other effect, except
 /// that a second one ends the process at once.
 pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut interrupted = interrupted()?.clone();
     tokio::select! {
         biased;
         _ = interrupted.wait_for(|interrupted| *interrupted) => bail!(Interrupted),
-        done = work => done,
+        done = AssertUnwindSafe(work).catch_unwind() => done.unwrap_or_else(|_| bail!(Panicked)),
     }
 }
 
@@ -99,7 +106,13 @@ fn ignores(status: &str, signal: SignalKind) -> bool {
 mod tests {
     use tokio::signal::unix::SignalKind;
 
-    use super::ignores;
+    use super::{Panicked, ignores, interruptible};
+
+    #[tokio::test]
+    async fn panic_is_an_error_after_which_one_can_clear_up() {
+        let outcome = interruptible::<()>(async { panic!("a defect") }).await;
+        assert!(outcome.unwrap_err().is::<Panicked>());
+    }
 
     #[test]
     fn ignored_signals_are_read_from_the_mask() {

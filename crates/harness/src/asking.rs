@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -637,8 +637,7 @@ fn read_grant(name: &str, realm: String, answer: &batch::Answer) -> Result<Grant
 /// Writes a run's reports into its folder, and the summary to where GitHub
 /// Actions shows it.
 pub fn write_reports(run: &Run) -> Result<PathBuf> {
-    let folder = workspace::target_dir().join("e2e").join(&run.id);
-    fs::create_dir_all(&folder)?;
+    let folder = new_folder(&workspace::target_dir().join("e2e"), &run.id)?;
     let summary = report::markdown::render(run);
     for (name, text) in [
         ("report.json", report::json::render(run)?),
@@ -650,14 +649,36 @@ pub fn write_reports(run: &Run) -> Result<PathBuf> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") {
-        fs::OpenOptions::new()
+        let written = fs::OpenOptions::new()
             .append(true)
             .create(true)
             .open(Path::new(&path))
-            .and_then(|mut file| file.write_all(summary.as_bytes()))
-            .context("cannot write the step summary")?;
+            .and_then(|mut file| file.write_all(summary.as_bytes()));
+        // The same is in a file already: the verdict is not to depend on a copy.
+        if let Err(error) = written {
+            say(format!("warning: cannot write the step summary: {error}"));
+        }
     }
     Ok(folder)
+}
+
+/// Makes a folder of a run's own: others may have begun in the same second.
+fn new_folder(parent: &Path, id: &str) -> Result<PathBuf> {
+    fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+    for number in 1.. {
+        let folder = match number {
+            1 => parent.join(id),
+            _ => parent.join(format!("{id}-{number}")),
+        };
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => {
+                made.with_context(|| folder.display().to_string())?;
+                return Ok(folder);
+            }
+        }
+    }
+    unreachable!("some number is free");
 }
 
 /// Writes every comparison that failed, as a whole, to a file of its own.
@@ -672,4 +693,18 @@ fn write_differences(run: &Run, folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::new_folder;
+
+    #[test]
+    fn runs_of_the_same_second_have_folders_of_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = || new_folder(parent.path(), "20261201T050000-local-full").unwrap();
+        let (first, second, third) = (folder(), folder(), folder());
+        assert!(first != second && second != third && first != third);
+        assert!(third.is_dir());
+    }
 }

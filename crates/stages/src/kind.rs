@@ -87,7 +87,11 @@ impl Kind {
         if self.exists().await? {
             bail!(Trouble::new(
                 format!("a kind cluster `{}` is already there", self.name),
-                "ask it with `mesh verify`, remove it with `mesh down`, or choose another --name",
+                format!(
+                    "ask it with `mesh verify --name {0}`, remove it with `mesh down --name {0}`, \
+                     or choose another --name",
+                    self.name
+                ),
             ));
         }
         Ok(Begun {
@@ -107,7 +111,7 @@ impl Kind {
         if !self.exists().await? {
             bail!(Trouble::new(
                 format!("there is no kind cluster `{}`", self.name),
-                "bring it up: mesh up",
+                format!("bring it up: mesh up --name {}", self.name),
             ));
         }
         let cluster = self.connect().await?;

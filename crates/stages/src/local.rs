@@ -82,8 +82,11 @@ impl Local {
         if Mark::find(&self.name, &self.folder)?.is_some() {
             bail!(Trouble::new(
                 format!("a local stage `{}` is already there", self.name),
-                "ask it with `mesh verify --stage local`, remove it with `mesh down --stage local`, \
-                 or choose another --name",
+                format!(
+                    "ask it with `mesh verify --stage local --name {0}`, remove it with \
+                     `mesh down --stage local --name {0}`, or choose another --name",
+                    self.name
+                ),
             ));
         }
         let mark = Mark::make(&self.name, &self.folder)
@@ -96,14 +99,17 @@ impl Local {
         let Some(mark) = Mark::find(&self.name, &self.folder)? else {
             bail!(Trouble::new(
                 format!("there is no local stage `{}`", self.name),
-                "bring it up: mesh up --stage local, or mesh demo",
+                format!("bring it up: mesh up --stage local --name {}", self.name),
             ));
         };
         let read = || anyhow::Ok((State::of(&mark)?, state::load_secrets(suite, &mark.folder)?));
         let (saved, secrets) = read().with_context(|| {
             Trouble::new(
                 format!("local stage `{}` is not whole", self.name),
-                "remove it with `mesh down --stage local` and bring it up again",
+                format!(
+                    "remove it with `mesh down --stage local --name {}` and bring it up again",
+                    self.name
+                ),
             )
         })?;
         let stage = LocalStage::new(suite, saved, secrets);
@@ -194,6 +200,8 @@ impl Begun {
             .args(serving.flat_map(|it| ["--package", &it.package]))
             .env(process::STAGE, &self.mark.id)
             .env("TMPDIR", self.mark.folder.join(state::TEMPORARY))
+            // The programs are looked for where cargo puts those of this machine.
+            .env_remove("CARGO_BUILD_TARGET")
             .current_dir(checkout)
             .stderr_shown()
             .run()

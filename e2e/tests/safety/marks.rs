@@ -62,6 +62,9 @@ fn link_to_another_folder_is_not_followed() {
 #[test]
 fn what_a_killed_run_left_is_removed_with_the_children_of_dead_parents() {
     let world = orphaned();
+    let sleepers = world.sleepers();
+    world.kill("kc.sh");
+    assert_eq!(world.sleepers(), sleepers);
     let output = world.run(&DOWN);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(world.sleepers(), 0);

@@ -237,6 +237,23 @@ impl World {
         .collect()
     }
 
+    /// Kills the processes whose command line has this in it, but not their children.
+    pub fn kill(&self, part: &str) {
+        self.send_kill(part);
+        self.wait_for("end of what was killed", || {
+            !self.processes().iter().any(|line| line.contains(part))
+        });
+    }
+
+    fn send_kill(&self, part: &str) {
+        for (pid, line) in self.all_processes() {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            if let Some(pid) = pid.filter(|_| line.contains(part)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
+
     /// Waits until it is so, or fails.
     pub fn wait_for(&self, what: &str, is_so: impl Fn() -> bool) {
         let wait = Poll::new(what, SOON).every(LOOK);
@@ -273,10 +290,7 @@ impl World {
 impl Drop for World {
     /// A test that failed leaves nothing either.
     fn drop(&mut self) {
-        for (pid, _) in self.all_processes() {
-            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
-        }
+        self.send_kill("");
     }
 }
 

@@ -80,7 +80,8 @@ impl Process {
         let fix = if words.contains("No space left on device") {
             "make room on the disk"
         } else {
-            "its last words say why; remove what is left with `mesh down --stage local`"
+            "its last words say why; remove what is left with `mesh down --stage local` and the \
+             stage's --name"
         };
         Err(Trouble::new(
             format!("{} has ended:\n{words}", self.name),
