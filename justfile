@@ -59,15 +59,15 @@ test-keycloak:
     KEYCLOAK_HOME=$(ls -td ${XDG_CACHE_HOME:-~/.cache}/mesh-oidc/keycloak-*/home | head -1) \
         cargo test --package token-client --test keycloak -- --ignored
 
-# Random signals and races at real local stages: nothing is left, nothing that stands is hurt
-storm signals="200" races="50":
-    STORM_SIGNALS={{signals}} STORM_RACES={{races}} cargo test --workspace --test safety -- --ignored
-
 # `policy` for WebAssembly, and its tests of tokens by the crates that it has there
 wasm $CARGO_TARGET_DIR="target/wasm":
     rustup target add wasm32-unknown-unknown
     cargo build --package policy --lib --target wasm32-unknown-unknown --no-default-features --features pure-rust
     cargo test --package policy --test tokens --no-default-features --features pure-rust
+
+# Random signals and races at real local stages: nothing is left, nothing that stands is hurt
+storm signals="200" races="50":
+    STORM_SIGNALS={{signals}} STORM_RACES={{races}} cargo test --workspace --test safety -- --ignored
 
 # Fuzz what reads foreign bytes, all targets at once for so many seconds (needs cargo-fuzz)
 [working-directory: 'token-client/fuzz']

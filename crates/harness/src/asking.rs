@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use token_client::batch;
 
+use crate::attack::witness::AppRecord;
 use crate::case::{Case, ExpectedAnswer, Prepared, grants_needed};
 use crate::evidence::{AccessRecord, DecidedBy, Evidence};
 use crate::output::say;
@@ -26,7 +27,7 @@ use crate::redact::redact;
 use crate::report::phases::Phases;
 use crate::report::{self, Phase, Row, RowOf, Run};
 use crate::rules::prediction::{self, Explained};
-use crate::rules::{Rules, Sent, comparison, host_and_path};
+use crate::rules::{Rules, Sent, arrival, comparison, host_and_path};
 use crate::secrets::RealmSecrets;
 use crate::stage::{Stage, done_when_ok};
 use crate::suite::Suite;
@@ -271,6 +272,42 @@ impl<'a> Asker<'a> {
         }
     }
 
+    /// What applications record of requests, a moment after their answers. Those that
+    /// keep no such log are not waited for.
+    async fn wait_for_apps(&self, asked: &[Asked<'_>]) -> Result<Vec<AppRecord>> {
+        let reached = asked
+            .iter()
+            .filter(|one| one.prepared.expected.decided_by == DecidedBy::App)
+            .filter(|one| one.answer.response().is_some_and(|it| it.status == 200));
+        let awaited: Vec<_> = reached
+            .filter_map(|one| {
+                let app = self.suite.serving(&one.case.request.host)?;
+                Some((app.name.as_str(), one.prepared.request.id.as_str()))
+            })
+            .collect();
+        let read = || -> Vec<AppRecord> {
+            let lines = self.stage.app_lines();
+            lines.iter().filter_map(AppRecord::parse).collect()
+        };
+        let waited = Poll::new("records of applications", self.timeouts.access_log)
+            .every(Duration::from_millis(50))
+            .until(async || {
+                let log = read();
+                let missing = awaited.iter().filter(|(at, id)| {
+                    arrival::keeps_log(at, &log) && !log.iter().any(|it| it.request_id == **id)
+                });
+                Ok(match missing.count() {
+                    0 => Step::Done(log),
+                    n => Step::NotYet(format!("{n} of {} are missing", awaited.len())),
+                })
+            })
+            .await;
+        match waited {
+            Err(error) if error.is::<TimedOut>() => Ok(read()),
+            other => other,
+        }
+    }
+
     /// Asks cases and judges them, in the order given; with rules, their
     /// explanations as well.
     async fn ask_table(
@@ -302,10 +339,11 @@ impl<'a> Asker<'a> {
                 missing.count()
             })
             .await?;
+        let log = self.wait_for_apps(&asked).await?;
         let mut judged = asked
             .into_iter()
             .map(|one| {
-                let judged = one.observed(&evidence).judged(self.suite, rules)?;
+                let judged = one.observed(&evidence).judged(self.suite, rules, &log)?;
                 Ok((judged.observed.asked.case.name.clone(), judged))
             })
             .collect::<Result<HashMap<_, _>>>()?;
@@ -519,7 +557,7 @@ struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    fn judged(self, suite: &Suite, rules: Option<&Rules>) -> Result<Judged<'a>> {
+    fn judged(self, suite: &Suite, rules: Option<&Rules>, log: &[AppRecord]) -> Result<Judged<'a>> {
         let Asked {
             case,
             prepared,
@@ -545,6 +583,10 @@ impl<'a> Observed<'a> {
                 },
             )?;
             mismatches.extend(prediction::judge(&explanation, answer, record));
+            if let Some(app) = suite.serving(&case.request.host) {
+                let id = &prepared.request.id;
+                mismatches.extend(arrival::judge(&explanation, &app.name, id, log));
+            }
             let cause = expected.because.as_ref();
             mismatches.extend(cause.and_then(|it| prediction::judge_cause(&explanation, it)));
             explained = Some(Explained::from(&explanation));

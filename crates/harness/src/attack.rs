@@ -13,7 +13,7 @@ mod judge;
 mod template;
 mod token;
 mod wire;
-mod witness;
+pub mod witness;
 
 use std::collections::BTreeMap;
 use std::fmt;

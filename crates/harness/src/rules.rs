@@ -1,6 +1,7 @@
 //! Rules: what is in force, read once, applied and judged by the same value.
 //! Every run holds what `policy` says of them against what the mesh really did.
 
+pub mod arrival;
 pub mod comparison;
 pub mod prediction;
 

@@ -1,5 +1,6 @@
 //! Known mistakes, each with a stable code, a fix and a page.
 
+mod identity;
 mod search;
 
 use serde::Serialize;
@@ -64,4 +65,6 @@ catalogue! {
     NO_IDENTITY "MO0018" "an identity is asked for on a plain-text connection",
     TOKEN_REMOVED "MO0019" "the token is gone when the rule looks at it",
     CLOCK "MO0020" "the token's time is over, or not yet come",
+    SEVERAL_TOKENS "MO0021" "headers are made of claims, and a request may bring several tokens",
+    EMAIL "MO0022" "an email that nobody verified lets in",
 }

@@ -98,6 +98,12 @@ impl AppRecord {
     }
 }
 
+/// Whether an application might take a header for one of the mesh's: those that it
+/// records, as some read `_` and `-` alike.
+pub fn is_identity(header: &str) -> bool {
+    header.replace('_', "-").starts_with("x-jwt-")
+}
+
 /// What Envoy writes into a header for a claim: text and whole numbers as they
 /// are, and none for an empty text. Lists and objects, which it writes in base64,
 /// are told by the attack itself.

@@ -12,6 +12,7 @@ use crate::select::{Effective, is_subset};
 use crate::source::Location;
 use crate::types::{Action, AuthorizationPolicy, WorkloadSelector};
 
+use super::identity;
 use super::{
     ANY_AUDIENCE, AUDIENCE, CLOCK, Finding, HOST_PORT, ISSUER_DIFFERS, ISSUER_UNKNOWN, KEYS,
     NESTED_ROLES, NO_AUTHENTICATION, NO_IDENTITY, NO_SUBJECT, NOT_A_STRING, SATISFIED_BY_NOTHING,
@@ -36,6 +37,8 @@ pub(crate) fn find(
     search.missed();
     search.policies();
     search.resources();
+    let lets_in = missed.is_empty() && evidence.status.is_none();
+    search.found.extend(identity::find(effective, lets_in));
     search.found
 }
 

@@ -1,13 +1,11 @@
 //! A kind cluster in the making.
 
-use std::io::Write as _;
-use std::path::Path;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
-use tempfile::NamedTempFile;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Kind;
@@ -183,14 +181,15 @@ impl Begun {
     }
 
     async fn install_istio(&self, suite: &Suite, secrets: &RealmSecrets) -> Result<()> {
-        let trust = trust_for_keys(&secrets.authorities(), self.scratch.path())?;
+        let trust = self.scratch.path().join("trust-for-keys.yaml");
+        fs::write(&trust, trust_for_keys(&secrets.authorities()).to_string())?;
         let mut files = vec![suite.path(&suite.manifests.istio)];
         if let Some(file) = &suite.manifests.plain_envoy
             && images::proxy_is_plain_envoy().await?
         {
             files.push(suite.path(file));
         }
-        files.push(trust.path().to_owned());
+        files.push(trust);
         Tool::new("istioctl")
             .args(["install", "--skip-confirmation", "--kubeconfig"])
             .args([self.kind.kubeconfig()])
@@ -201,18 +200,13 @@ impl Begun {
     }
 }
 
-/// A file for `istioctl install` that has istiod trust these authorities (PEM) when
-/// it fetches keys.
-fn trust_for_keys(authorities: &[&str], scratch: &Path) -> Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new()
-        .suffix(".yaml")
-        .tempfile_in(scratch)?;
+/// What `istioctl install` takes to have istiod trust these authorities (PEM) when it
+/// fetches keys.
+fn trust_for_keys(authorities: &[&str]) -> Value {
     let values = json!({"pilot": {"jwksResolverExtraRootCA": authorities.concat()}});
-    let operator = json!({
+    json!({
         "apiVersion": "install.istio.io/v1alpha1",
         "kind": "IstioOperator",
         "spec": {"values": values},
-    });
-    write!(file, "{operator}")?;
-    Ok(file)
+    })
 }

@@ -264,6 +264,13 @@ fn a_refusal_by_the_callers_own_proxy_is_a_witness_of_refusals_only() {
     let mut trial = Trial::refused();
     trial.refused_before = trial.records.pop();
     assert_eq!(trial.wrong(), [""; 0]);
+    trial.answers = Answers {
+        closed: Some("reset".to_owned()),
+        ..Answers::default()
+    };
+    assert_eq!(trial.wrong(), [""; 0]);
+    trial.refused_before = None;
+    assert_eq!(trial.wrong(), ["answer", "proxy's log"]);
     let mut trial = Trial::by_design();
     trial.refused_before = Trial::refused().records.pop();
     trial.records.clear();
