@@ -143,7 +143,7 @@ pub fn pairs(
         Some(Err(unrecognised)) => unrecognised.to_string(),
         None => NONE.to_owned(),
     };
-    vec![
+    let mut pairs = vec![
         Pair {
             about: "decided by",
             predicted: predicted_filter(outcome).map(|filter| filter.to_string()),
@@ -159,16 +159,6 @@ pub fn pairs(
             predicted: of_refusal(outcome.body.clone()),
             seen: text(response.map(|response| response.body.clone())),
         },
-        Pair {
-            about: "grpc-status",
-            predicted: of_refusal(outcome.grpc_status.map(|status| status.to_string())),
-            seen: text(header("grpc-status")),
-        },
-        Pair {
-            about: "grpc-message",
-            predicted: of_refusal(outcome.grpc_message.clone()),
-            seen: text(header("grpc-message")),
-        },
         challenge(
             of_refusal(outcome.www_authenticate.clone()),
             text(header("www-authenticate")),
@@ -178,7 +168,20 @@ pub fn pairs(
             predicted: outcome.response_code_details.clone(),
             seen: text(record.and_then(|record| record.response_code_details.clone())),
         },
-    ]
+    ];
+    let status = outcome.grpc_status.map(|status| status.to_string());
+    let message = outcome.grpc_message.clone();
+    for (about, predicted) in [("grpc-status", status), ("grpc-message", message)] {
+        let seen = header(about);
+        if predicted.is_some() || seen.is_some() {
+            pairs.push(Pair {
+                about,
+                predicted: of_refusal(predicted),
+                seen: text(seen),
+            });
+        }
+    }
+    pairs
 }
 
 /// The realm of a challenge repeats the query. The model blots out a token that
@@ -314,7 +317,7 @@ spec: {rules: [{to: [{operation: {paths: [/open]}}]}]}
         let record = record(403, "rbac_access_denied_matched_policy[none]");
         let explanation = explained("/data", &Token::None);
         assert_eq!(judge(&explanation, &answer, Some(&record)), []);
-        assert_eq!(pairs(&explanation, &answer, Some(&record)).len(), 7);
+        assert_eq!(pairs(&explanation, &answer, Some(&record)).len(), 5);
     }
 
     #[test]
@@ -361,6 +364,20 @@ spec: {rules: [{to: [{operation: {paths: [/open]}}]}]}
         let answer = answer(200, &json!([]), "");
         let mismatches = judge(&explained("/open", &Token::None), &answer, None);
         assert_eq!(mismatches.len(), 2, "{mismatches:?}");
+    }
+
+    #[test]
+    fn what_a_grpc_client_is_told_is_compared() {
+        let answer = answer(200, &json!([["grpc-status", "16"]]), "");
+        let record = record(200, "rbac_access_denied_matched_policy[none]");
+        let plain = explained("/data", &Token::None);
+        let mismatches = judge(&plain, &answer, Some(&record));
+        let want = [
+            "explanation: status",
+            "explanation: body",
+            "explanation: grpc-status",
+        ];
+        assert_eq!(abouts(&mismatches), want);
     }
 
     #[test]

@@ -129,7 +129,13 @@ impl<'a> Chain<'a> {
         }
         let arrival = (verdict == Verdict::Allowed)
             .then(|| Arrival::new(self.effective, self.question.request, &self.request));
-        let findings = findings::find(self.question, self.effective, &self.evidence, &self.missed);
+        let findings = findings::find(
+            self.question,
+            self.effective,
+            &self.evidence,
+            &self.missed,
+            verdict,
+        );
         Explanation {
             verdict,
             outcome,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::explain::{Evidence, Question};
+use crate::explain::{Evidence, Question, Verdict};
 use crate::jwt::Status;
 use crate::matcher::{Leaf, Pattern, claim};
 use crate::parse::{Resource, ServicePort};
@@ -25,6 +25,7 @@ pub(crate) fn find(
     effective: &Effective<'_>,
     evidence: &Evidence,
     missed: &[Condition],
+    verdict: Verdict,
 ) -> Vec<Finding> {
     let mut search = Search {
         question,
@@ -37,7 +38,7 @@ pub(crate) fn find(
     search.missed();
     search.policies();
     search.resources();
-    let lets_in = missed.is_empty() && evidence.status.is_none();
+    let lets_in = verdict != Verdict::Refused;
     search.found.extend(identity::find(effective, lets_in));
     search.found
 }
