@@ -104,6 +104,7 @@ fn first_line(request: &mut Request) -> Result<(), Stop> {
     for text in parts.into_iter().flatten() {
         text.truncate(text.trim_end_matches(BLANKS).len());
     }
+    let has_control = |text: &String| text.chars().any(|c| c.is_ascii_control() && c != '\t');
     let first = [&request.method, &request.path, &request.host];
     let headers = request
         .headers
@@ -124,14 +125,6 @@ fn first_line(request: &mut Request) -> Result<(), Stop> {
         }
         _ => Ok(()),
     }
-}
-
-#[expect(
-    clippy::ptr_arg,
-    reason = "it is a predicate of an iterator of strings"
-)]
-fn has_control(text: &String) -> bool {
-    text.chars().any(|c| c.is_ascii_control() && c != '\t')
 }
 
 /// Whether the parser takes it for a path, a URL, or the target of CONNECT.
