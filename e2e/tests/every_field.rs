@@ -1,10 +1,11 @@
 //! Every field of Istio's request-level security resources, translated by
-//! `policy` as by istiod. On kind, in a cluster of the test's own.
+//! `policy` as by istiod, and whatever else opens a sidecar is seen. On kind, in a
+//! cluster of the test's own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use harness::asking::wait_for_discovery;
 use harness::poll::{Poll, Step, Timeouts};
 use harness::report::phases::Phases;
@@ -20,7 +21,7 @@ use stages::manifest::dynamic;
 
 #[tokio::test]
 #[ignore = "needs Docker, kind and istioctl: just test-docker"]
-async fn every_field_is_translated_as_istiod_does() {
+async fn every_field_is_translated_as_istiod_does_and_every_backdoor_is_seen() {
     let kind = Kind::new("mesh-every-field".parse().unwrap());
     let begun = kind.begin().await.unwrap();
     let outcome = compare(&begun).await;
@@ -38,7 +39,9 @@ async fn compare(kind: &Begun) -> Result<()> {
     stage.apply(&rules).await?;
     wait_until_differing(&stage, &rules, 0).await?;
 
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/every-field.yaml");
+    see_every_backdoor(&stage, &rules).await?;
+
+    let file = beside_this("every-field.yaml");
     let objects = dynamic(read_documents(&file)?)?;
     stage.cluster().apply(&objects).await?;
     // Some are for the whole mesh: a model that does not know them is wrong
@@ -50,6 +53,26 @@ async fn compare(kind: &Begun) -> Result<()> {
         .manifests
         .extend(Manifests::parse("every-field.yaml", &text)?);
     wait_until_differing(&stage, &rules, 0).await
+}
+
+/// One after the other, so that none is seen for another's sake.
+async fn see_every_backdoor(stage: &KubernetesStage<'_>, rules: &Rules) -> Result<()> {
+    for backdoor in dynamic(read_documents(&beside_this("backdoors.yaml"))?)? {
+        let name = backdoor.metadata.name.clone().unwrap_or_default();
+        let backdoor = [backdoor];
+        stage.cluster().apply(&backdoor).await?;
+        let seen = wait_until_differing(stage, rules, 1).await;
+        seen.with_context(|| format!("{name} is there"))?;
+        stage.cluster().delete(&backdoor).await?;
+        let gone = wait_until_differing(stage, rules, 0).await;
+        gone.with_context(|| format!("{name} is gone"))?;
+    }
+    Ok(())
+}
+
+fn beside_this(file: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    tests.join(file)
 }
 
 /// Waits until just so many sidecars differ from the model.
