@@ -305,7 +305,7 @@ impl Cluster {
         let wanted = url.port_or_known_default().map(i32::from);
         let service = Api::<Service>::namespaced(self.client.clone(), namespace);
         let service = service.get(name).await?;
-        let mut ports = service.spec.into_iter().flat_map(|it| it.ports).flatten();
+        let mut ports = service.spec.into_iter().filter_map(|it| it.ports).flatten();
         let port = ports.find(|port| Some(port.port) == wanted);
         let target = port.and_then(|port| port.target_port);
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);

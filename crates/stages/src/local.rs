@@ -161,9 +161,11 @@ async fn build_services(programs: &[Program]) -> Result<()> {
         return Ok(());
     }
     let serving = programs.iter().filter(|it| it.listens_by.is_some());
+    // Of the whole workspace, or cargo would take other features than for the
+    // harness, and compile what both use once more.
     Tool::new("cargo")
-        .args(["build", "--release", "--quiet"])
-        .args(serving.flat_map(|it| ["--package", &it.package]))
+        .args(["build", "--release", "--quiet", "--workspace"])
+        .args(serving.flat_map(|it| ["--bin", &it.package]))
         .current_dir(checkout)
         .stderr_shown()
         .run()
