@@ -134,3 +134,25 @@ fn schema_is_printed_for_each_kind_of_file_and_no_other() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("suite, cases, attacks"), "{error}");
 }
+
+#[test]
+fn page_about_a_mistake_is_printed_by_its_code() {
+    let output = mesh(&["explain", "--code", "mo0008"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let page = stdout(&output);
+    assert!(
+        page.starts_with("# MO0008: ") && page.contains("## Fix"),
+        "{page}"
+    );
+
+    let all = stdout(&mesh(&["explain", "--code"], ""));
+    assert!(
+        all.lines().any(|line| line.starts_with("MO0001  ")),
+        "{all}"
+    );
+
+    let output = mesh(&["explain", "--code", "MO9999"], "");
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("`MO9999`"), "{error}");
+}

@@ -4,23 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use harness::suite::yaml::yaml_files;
 
 use super::scene::Scene;
 
 /// Reads all scenes of a folder, in the order of their names.
 pub fn load(folder: &Path) -> Result<Vec<(PathBuf, Scene)>> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    let paths = yaml_files(folder)?;
     let scenes = paths.into_iter().map(|path| {
         let text = fs::read_to_string(&path)?;
         let scene = parse(&text).with_context(|| path.display().to_string())?;

@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaEncoding,
-    RsaKeyPair,
+    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use aws_lc_rs::{hmac, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use harness::token::rsa_padding;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -267,15 +267,4 @@ fn ec(
         .map(|(alg, algorithm)| Ok((*alg, EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref())?)))
         .collect::<Result<_>>()?;
     Ok(Key::Ec { curve, pairs })
-}
-
-fn rsa_padding(alg: &str) -> &'static dyn RsaEncoding {
-    match alg {
-        "RS384" => &signature::RSA_PKCS1_SHA384,
-        "RS512" => &signature::RSA_PKCS1_SHA512,
-        "PS256" => &signature::RSA_PSS_SHA256,
-        "PS384" => &signature::RSA_PSS_SHA384,
-        "PS512" => &signature::RSA_PSS_SHA512,
-        _ => &signature::RSA_PKCS1_SHA256,
-    }
 }

@@ -25,7 +25,7 @@ use crate::output::say;
 use crate::poll::{Poll, Step, TimedOut, Timeouts};
 use crate::redact::redact;
 use crate::report::phases::Phases;
-use crate::report::{self, Phase, Row, RowOf, Run};
+use crate::report::{self, Row, RowOf, Run};
 use crate::rules::prediction::{self, Explained};
 use crate::rules::{Rules, Sent, arrival, comparison, host_and_path};
 use crate::secrets::RealmSecrets;
@@ -131,14 +131,7 @@ impl<'a> Asker<'a> {
             profile: rules.profile.clone(),
             usual_caller: self.suite.usual_caller().name.clone(),
             versions: self.stage.versions(),
-            phases: phases
-                .done()
-                .into_iter()
-                .map(|(name, took)| Phase {
-                    name,
-                    seconds: took.as_secs_f64(),
-                })
-                .collect(),
+            phases: phases.done(),
             rows,
         };
         let folder = write_reports(&run)?;

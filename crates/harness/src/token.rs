@@ -385,15 +385,21 @@ fn read_private_key(text: &SecretString) -> Result<RsaKeyPair, MintError> {
     RsaKeyPair::from_pkcs8(&der).map_err(|_| MintError::BadKey)
 }
 
-fn rsa_sign(key: &RsaKeyPair, alg: &Value, message: &[u8]) -> Result<Vec<u8>, MintError> {
-    let padding: &'static dyn RsaEncoding = match alg.as_str() {
-        Some("RS384") => &signature::RSA_PKCS1_SHA384,
-        Some("RS512") => &signature::RSA_PKCS1_SHA512,
-        Some("PS256") => &signature::RSA_PSS_SHA256,
-        Some("PS384") => &signature::RSA_PSS_SHA384,
-        Some("PS512") => &signature::RSA_PSS_SHA512,
+/// How RSA signs for an `alg` (RFC 7518 §3.3, §3.5): as RS256 for any that is not
+/// its own.
+pub fn rsa_padding(alg: &str) -> &'static dyn RsaEncoding {
+    match alg {
+        "RS384" => &signature::RSA_PKCS1_SHA384,
+        "RS512" => &signature::RSA_PKCS1_SHA512,
+        "PS256" => &signature::RSA_PSS_SHA256,
+        "PS384" => &signature::RSA_PSS_SHA384,
+        "PS512" => &signature::RSA_PSS_SHA512,
         _ => &signature::RSA_PKCS1_SHA256,
-    };
+    }
+}
+
+fn rsa_sign(key: &RsaKeyPair, alg: &Value, message: &[u8]) -> Result<Vec<u8>, MintError> {
+    let padding = rsa_padding(alg.as_str().unwrap_or_default());
     let mut bytes = vec![0; key.public_modulus_len()];
     key.sign(padding, &SystemRandom::new(), message, &mut bytes)
         .map_err(|_| MintError::Signing)?;

@@ -195,9 +195,11 @@ impl Begun {
             return Ok(());
         }
         let serving = programs.iter().filter(|it| it.listens_by.is_some());
+        // Of the whole workspace, or cargo would take other features than for the
+        // harness, and compile what both use once more.
         Tool::new("cargo")
-            .args(["build", "--release", "--quiet"])
-            .args(serving.flat_map(|it| ["--package", &it.package]))
+            .args(["build", "--release", "--quiet", "--workspace"])
+            .args(serving.flat_map(|it| ["--bin", &it.package]))
             .env(process::STAGE, &self.mark.id)
             .env("TMPDIR", self.mark.folder.join(state::TEMPORARY))
             // The programs are looked for where cargo puts those of this machine.

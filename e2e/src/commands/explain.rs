@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use policy::{
-    Explanation, Mesh, Peer, Question, Request, Style, Token, Verdict, Workload, explain,
+    Explanation, Mesh, Peer, Question, Request, Style, Token, Verdict, Workload, explain, findings,
 };
 
 use crate::place::Place;
@@ -86,6 +86,10 @@ pub struct Explain {
     /// How to print the answer
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: ExplainOutput,
+    /// Print the page about a known mistake, such as MO0008; without a code, list
+    /// them all
+    #[arg(long, value_name = "CODE", num_args = 0..=1, default_missing_value = ALL, exclusive = true)]
+    code: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -97,6 +101,24 @@ pub(super) enum ExplainOutput {
     Json,
 }
 
+/// The code that stands for every one.
+const ALL: &str = "all";
+
+/// The page about a mistake, or all of them in a line each.
+fn print_page(code: &str) -> Result<ExitCode> {
+    if code == ALL {
+        for (code, title) in findings::CODES {
+            print_line(format_args!("{code}  {title}"))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    match findings::page(&code.to_ascii_uppercase()) {
+        Some(page) => print(page)?,
+        None => bail!("no mistake has the code `{code}`; `mesh explain --code` lists them"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 impl Explain {
     /// Whether a mesh that stands has a part in the answer.
     pub fn needs_stage(&self) -> bool {
@@ -105,6 +127,9 @@ impl Explain {
 
     /// Explains from manifests alone.
     pub fn run(&self) -> Result<ExitCode> {
+        if let Some(code) = &self.code {
+            return print_page(code);
+        }
         let suite = self.scene.suite()?;
         let suite = suite.as_ref();
         let mesh = self.scene.mesh(suite);

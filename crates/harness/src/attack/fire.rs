@@ -22,7 +22,7 @@ use crate::output::say;
 use crate::poll::{Poll, Step, TimedOut};
 use crate::redact::redact;
 use crate::report::phases::Phases;
-use crate::report::{Phase, Row, RowOf, Run};
+use crate::report::{Row, RowOf, Run};
 use crate::stage::Stage;
 use crate::token::{Object, Provenance, Recipe};
 use crate::verdict::{Mismatch, Outcome, excerpt};
@@ -101,14 +101,7 @@ pub async fn fire(asker: &Asker<'_>, selection: &Selection, phases: &Phases) -> 
         profile: suite.usual_profile().name.clone(),
         usual_caller: usual.from.clone(),
         versions: stage.versions(),
-        phases: phases
-            .done()
-            .into_iter()
-            .map(|(name, took)| Phase {
-                name,
-                seconds: took.as_secs_f64(),
-            })
-            .collect(),
+        phases: phases.done(),
         rows,
     })
 }

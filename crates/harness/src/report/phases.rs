@@ -3,13 +3,14 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::Phase;
 use crate::output::say;
 
 /// Measures phases and says each on stderr as it ends.
 #[derive(Debug)]
 pub struct Phases {
     started: Instant,
-    done: Mutex<Vec<(String, Duration)>>,
+    done: Mutex<Vec<Phase>>,
 }
 
 impl Default for Phases {
@@ -36,15 +37,15 @@ impl Phases {
             self.total().as_secs_f64(),
             took.as_secs_f64()
         ));
-        self.done
-            .lock()
-            .expect("lock must be whole")
-            .push((name.to_owned(), took));
+        self.done.lock().expect("lock must be whole").push(Phase {
+            name: name.to_owned(),
+            seconds: took.as_secs_f64(),
+        });
         Ok(value)
     }
 
     /// The phases that ended, in that order. They may overlap.
-    pub fn done(&self) -> Vec<(String, Duration)> {
+    pub fn done(&self) -> Vec<Phase> {
         self.done.lock().expect("lock must be whole").clone()
     }
 

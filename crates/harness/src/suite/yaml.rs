@@ -107,7 +107,7 @@ fn invalid(path: &Path, error: &serde_saphyr::Error) -> LoadError {
 }
 
 /// The `*.yaml` files of a folder, in the order of their names.
-pub(crate) fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
+pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let unreadable = |source| LoadError::Read {
         path: folder.to_owned(),
         source,
