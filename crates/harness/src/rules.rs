@@ -236,6 +236,26 @@ mod tests {
     }
 
     #[test]
+    fn workload_that_no_rule_names_answers_nobody() {
+        let suite = project();
+        for profile in &suite.profiles {
+            let rules = Rules::read(suite, profile).unwrap();
+            for caller in &suite.callers {
+                let sent = Sent {
+                    caller,
+                    source_ip: None,
+                    request: &batch::Request::get("1", "http://newcomer.demo/data"),
+                    at: "2026-11-24T08:00:00Z".parse().unwrap(),
+                };
+                let newcomer = Workload::app("demo", "newcomer");
+                let answer = rules.explain_to(&newcomer, Some(8080), sent).unwrap();
+                let status = answer.outcome.unwrap().status;
+                assert_eq!(status, caller.has_sidecar.then_some(403), "{}", caller.name);
+            }
+        }
+    }
+
+    #[test]
     fn what_another_profile_adds_is_withdrawn() {
         let suite = project();
         let stock = Rules::read(suite, suite.profile("stock").unwrap()).unwrap();

@@ -104,9 +104,11 @@ fn table(run: &Run, colours: bool) -> Table {
 
 /// Why there was no answer takes too much room; the evidence says it better.
 fn got(row: &Row) -> &str {
-    row.got
-        .split_once(':')
-        .map_or(row.got.as_str(), |(answer, _)| answer)
+    match row.got.split_once(':') {
+        Some(("no answer", _)) => "none",
+        Some((answer, _)) => answer,
+        None => &row.got,
+    }
 }
 
 /// The usual caller goes without saying.
