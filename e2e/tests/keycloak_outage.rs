@@ -23,7 +23,9 @@ use harness::stage::Stage;
 use harness::suite::Suite;
 use harness::workspace;
 use outage::admin::{Admin, bearer};
-use outage::frontend::{ask, ask_until, counter, fetched_in_all, in_words, tokens_fetched};
+use outage::frontend::{
+    METRICS, ask, ask_pod, ask_until, counter, fetched_in_all, in_words, tokens_fetched,
+};
 use outage::load::under_load;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -126,13 +128,7 @@ async fn metrics_are_to_be_had_without_an_identity(
         ("backend", "http_server_request_duration_seconds_count{"),
         ("frontend", "token_client_fetches_total "),
     ] {
-        let pod = stage.cluster().pod("demo", app).await?;
-        let address = stage.cluster().pod_address("demo", &pod).await?;
-        let get = async |place: &str| {
-            let request = Request::get("metrics", format!("http://{address}:{place}"));
-            ask(stage, "outsider", request).await
-        };
-        let merged = get("15020/stats/prometheus").await?;
+        let merged = ask_pod(stage, app, METRICS).await?;
         let there = merged.response().is_some_and(|r| r.body.contains(sign));
         ensure!(
             there,
@@ -144,7 +140,7 @@ async fn metrics_are_to_be_had_without_an_identity(
             timeouts.policy_in_force,
         )
         .until(async || {
-            let direct = get("8080/metrics").await?;
+            let direct = ask_pod(stage, app, "8080/metrics").await?;
             Ok(match direct.response() {
                 None => Step::Done(()),
                 Some(response) => Step::NotYet(format!("status {}", response.status)),

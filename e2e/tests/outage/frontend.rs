@@ -11,6 +11,9 @@ use token_client::batch::{Answer, Outcome, Request};
 
 pub const FRONTEND: &str = "http://frontend.demo.svc.cluster.local/";
 
+/// Where Istio's agent has an app's metrics, merged with its own.
+pub const METRICS: &str = "15020/stats/prometheus";
+
 /// Asks the frontend until it answers with this status.
 pub async fn ask_until(
     stage: &KubernetesStage<'_>,
@@ -38,10 +41,18 @@ pub async fn ask(stage: &KubernetesStage<'_>, caller: &str, request: Request) ->
     answers.into_values().next().context("no answer")
 }
 
-/// One of the counters of the frontend's token cache.
+/// What is at a port and path of an app's pod (`8080/metrics`), for who has no place in
+/// the mesh.
+pub async fn ask_pod(stage: &KubernetesStage<'_>, app: &str, place: &str) -> Result<Answer> {
+    let pod = stage.cluster().pod("demo", app).await?;
+    let address = stage.cluster().pod_address("demo", &pod).await?;
+    let request = Request::get("one", format!("http://{address}:{place}"));
+    ask(stage, "outsider", request).await
+}
+
+/// One of the counters of the frontend's token cache, as scrapers read it.
 pub async fn counter(stage: &KubernetesStage<'_>, name: &str) -> Result<u64> {
-    let metrics = format!("{FRONTEND}metrics");
-    let answer = ask(stage, "token-client", Request::get("one", metrics)).await?;
+    let answer = ask_pod(stage, "frontend", METRICS).await?;
     let text = &answer.response().context("no metrics")?.body;
     let name = format!("token_client_{name}_total ");
     let value = text.lines().find_map(|line| line.strip_prefix(&name));
