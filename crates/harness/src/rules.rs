@@ -208,6 +208,19 @@ mod tests {
     use super::*;
     use crate::suite::tests::project;
 
+    /// What the model says of a request to the backend under these rules.
+    pub(super) fn explained_by(rules: &str, request: &Request, token: &Token) -> Explanation {
+        explain(&Question {
+            mesh: &Mesh::default(),
+            manifests: &Manifests::parse("policy.yaml", rules).unwrap(),
+            workload: &Workload::app("demo", "backend"),
+            keys: &KeySets::new(),
+            request,
+            token,
+            now: 1_800_000_000,
+        })
+    }
+
     fn status_of(profile: &str, caller: &str) -> Option<u16> {
         let suite = project();
         let rules = Rules::read(suite, suite.profile(profile).unwrap()).unwrap();

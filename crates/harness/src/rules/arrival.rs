@@ -64,16 +64,15 @@ fn in_words(identity: &BTreeMap<String, Vec<String>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use policy::{KeySets, Manifests, Mesh, Question, Request, Token, Workload, explain};
+    use policy::{Request, Token};
 
+    use super::super::tests::explained_by;
     use super::*;
 
     /// What the model says of a request that forges an identity, to a workload whose
     /// rules let only /open through.
     fn explained(path: &str) -> Explanation {
-        let manifests = Manifests::parse(
-            "policy.yaml",
-            "
+        let rules = "
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: tokens, namespace: demo}
@@ -86,21 +85,13 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: open, namespace: demo}
 spec: {rules: [{to: [{operation: {paths: [/open]}}]}]}
-",
-        );
+";
         let forged = ["x-jwt-sub", "x_jwt_sub"].map(|name| (name.to_owned(), "admin".to_owned()));
-        explain(&Question {
-            mesh: &Mesh::default(),
-            manifests: &manifests.unwrap(),
-            workload: &Workload::app("demo", "backend"),
-            keys: &KeySets::new(),
-            request: &Request {
-                headers: forged.to_vec(),
-                ..Request::new("GET", path)
-            },
-            token: &Token::None,
-            now: 1_800_000_000,
-        })
+        let request = Request {
+            headers: forged.to_vec(),
+            ..Request::new("GET", path)
+        };
+        explained_by(rules, &request, &Token::None)
     }
 
     fn record(id: &str, path: &str, identity: &[(&str, &str)]) -> AppRecord {

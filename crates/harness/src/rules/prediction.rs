@@ -259,16 +259,15 @@ pub fn judge_cause(explanation: &Explanation, because: &str) -> Option<Mismatch>
 
 #[cfg(test)]
 mod tests {
-    use policy::{KeySets, Manifests, Mesh, Question, Request, Token, Workload, explain};
+    use policy::{Request, Token};
     use serde_json::{Value, json};
 
+    use super::super::tests::explained_by;
     use super::*;
 
     /// What the model says of a request to a workload that wants a token.
     fn explained(path: &str, token: &Token) -> Explanation {
-        let manifests = Manifests::parse(
-            "policy.yaml",
-            "
+        let rules = "
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
 metadata: {name: tokens, namespace: demo}
@@ -278,20 +277,12 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {name: open, namespace: demo}
 spec: {rules: [{to: [{operation: {paths: [/open]}}]}]}
-",
-        );
-        explain(&Question {
-            mesh: &Mesh::default(),
-            manifests: &manifests.unwrap(),
-            workload: &Workload::app("demo", "backend"),
-            keys: &KeySets::new(),
-            request: &Request {
-                host: Some("backend.demo".to_owned()),
-                ..Request::new("GET", path)
-            },
-            token,
-            now: 1_800_000_000,
-        })
+";
+        let request = Request {
+            host: Some("backend.demo".to_owned()),
+            ..Request::new("GET", path)
+        };
+        explained_by(rules, &request, token)
     }
 
     fn answer(status: u16, headers: &Value, body: &str) -> Answer {
