@@ -5,9 +5,6 @@
 //! The clients that the mesh does not need (token exchange, a signed assertion,
 //! short-lived tokens) are added to that realm here.
 
-// The test harness captures what is printed.
-#![allow(clippy::print_stderr)]
-
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
@@ -335,9 +332,9 @@ async fn client_credentials_bring_a_token_for_the_backend(keycloak: &Keycloak) {
             claims["aud"]
         );
         // Keycloak reads the clock for each of `iat`, `exp` and `expires_in`, so a
-        // minute is not exact where it is slow.
+        // minute is a second less or more where that ticks in between.
         let lifetime = token.lifetime().as_secs();
-        assert!((50..=65).contains(&lifetime), "{lifetime} s");
+        assert!((59..=61).contains(&lifetime), "{lifetime} s");
     }
 }
 
@@ -518,12 +515,14 @@ async fn short_lived_tokens_turn_without_a_gap(keycloak: &Keycloak) {
     }
     // A token of 4 s is refreshed when 1.5 s of it are left, or less by the second
     // that its answer may have taken: who waits longer for the next has none.
-    if *longest.lock().unwrap() > Duration::from_millis(500) {
-        eprintln!("Keycloak was slow: how often callers waited says nothing");
-        return;
-    }
+    let longest = *longest.lock().unwrap();
+    assert!(
+        longest <= Duration::from_millis(500),
+        "an answer took {longest:?}, so that how often callers waited says nothing: run it where \
+         less is going on"
+    );
     let counters = cache.counters();
-    assert!((4..=9).contains(&counters.fetches), "{counters:?}");
+    assert!((4..=7).contains(&counters.fetches), "{counters:?}");
     assert_eq!(
         counters.waited, 1,
         "only the first call may wait: {counters:?}"
