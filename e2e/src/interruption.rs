@@ -22,8 +22,8 @@ pub struct Panicked;
 
 /// Runs until done, or until Ctrl-C, Ctrl-\\, SIGTERM or the end of the terminal:
 /// then the work is dropped, with every program it started, and the caller can
-/// clear up, as it can after a panic. From the first call on these signals have no other effect, except
-/// that a second one ends the process at once.
+/// clear up, as it can after a panic. From the first call on these signals have no
+/// other effect, except that a second one ends the process at once.
 pub async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let mut interrupted = interrupted()?.clone();
     tokio::select! {
