@@ -184,8 +184,12 @@ fn odd(dice: &mut Dice, request: &mut Request) {
     match dice.between(0, 11) {
         0 | 1 => request.path = dice.text(&TARGETS),
         2 => {
-            request.method = dice.text(&["CONNECT", "OPTIONS"]);
-            request.path = dice.text(&TARGETS);
+            request.method = dice.text(&["CONNECT", "CONNECT", "OPTIONS"]);
+            request.path = if dice.chance(50) {
+                "example.com:8080".to_owned()
+            } else {
+                dice.text(&TARGETS)
+            };
         }
         3 => {
             let methods = [

@@ -177,8 +177,12 @@ fn from_headers(dice: &mut Dice) -> Vec<JwtHeader> {
     })
 }
 
-/// Kids and algorithms are there, missing or wrong; a few keys are no keys.
+/// Kids and algorithms are there, missing or wrong; a few keys are no keys, and
+/// a few sets have no other.
 fn key_set(dice: &mut Dice) -> Vec<PublicKey> {
+    if dice.chance(2) {
+        return vec![PublicKey::from_iter([("kty".to_owned(), json!("XX"))])];
+    }
     let algorithms = [
         ("rsa", "RS256"),
         ("p256", "ES256"),

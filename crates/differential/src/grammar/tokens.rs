@@ -121,6 +121,8 @@ fn value(dice: &mut Dice) -> Value {
         json!("ä"),
         json!("a\r\nx-a: b"),
         json!("a\0"),
+        json!("a\0"),
+        json!("a\0"),
         json!("a\tb"),
         json!(1),
         json!(1.5),
