@@ -77,6 +77,10 @@ fuzz seconds="60":
     cargo fuzz list | xargs -I{} mkdir -p corpus/{}
     cargo fuzz list | RUSTC_BOOTSTRAP=1 xargs -P4 -I{} cargo fuzz run {} corpus/{} seeds/{} -- -max_total_time={{seconds}}
 
+# Licences, sources and copies of what the tree is made of (needs cargo-deny)
+deny *checks="bans licenses sources":
+    cargo deny --locked check {{checks}}
+
 # Formatting and lints, as CI wants them
 lint:
     cargo fmt --all --check

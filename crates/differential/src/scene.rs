@@ -73,7 +73,7 @@ pub struct Call {
     /// The connection.
     #[serde(default, skip_serializing_if = "is_default")]
     pub connection: Connection,
-    /// Tokens by the names that stand for them in the request, as in `${good}`.
+    /// Tokens by the names that stand for them in the request, as in `{good}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<String, Token>,
     /// The request.
@@ -285,7 +285,7 @@ impl Call {
             let text = token
                 .text(keyring, now)
                 .with_context(|| format!("token {name}"))?;
-            let place = format!("${{{name}}}");
+            let place = format!("{{{name}}}");
             request.path = request.path.replace(&place, &text);
             for (_, value) in &mut request.headers {
                 *value = value.replace(&place, &text);

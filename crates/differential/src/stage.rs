@@ -168,19 +168,13 @@ impl Stage {
             .map(|call| call.connection.port)
             .collect();
         let ports: Vec<_> = ports.into_iter().collect();
-        let mesh = &rules.mesh;
-        let trust_domains: Vec<_> = std::iter::once(&mesh.trust_domain)
-            .chain(&mesh.trust_domain_aliases)
-            .map(String::as_str)
-            .collect();
         let inbound = Inbound {
             name,
             address: SocketAddr::new(SOURCE, port),
             ports: &rules.on_ports(&ports)?,
             certificate: &self.certificate,
             root_pem: self.authority.root_pem(),
-            trust_domains: &trust_domains,
-            path_normalization: mesh.path_normalization,
+            mesh: &rules.mesh,
             cluster: UPSTREAM,
             proxy_protocol: true,
             access_log: &AccessLog {

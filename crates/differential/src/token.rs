@@ -12,7 +12,8 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{hmac, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use harness::token::rsa_padding;
+use harness::token::{offset_from_now, rsa_padding};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -23,8 +24,8 @@ pub struct Token {
     /// The header (RFC 7515 §4).
     #[serde(default)]
     pub header: Map<String, Value>,
-    /// The claims. A string such as `now`, `now-30` or `now+600.5` stands for that
-    /// many seconds since 1970.
+    /// The claims. A string such as `now`, `now-30s` or `now+600.5s` stands for that
+    /// time in seconds since 1970.
     #[serde(default)]
     pub claims: Map<String, Value>,
     /// The key that signs, by the `alg` of the header; without one nothing does.
@@ -55,7 +56,7 @@ impl Token {
     pub fn text(&self, keyring: &Keyring, now: u64) -> Result<String> {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let mut header = encode(&Value::Object(self.header.clone()).to_string());
-        let mut claims = encode(&timed(&Value::Object(self.claims.clone()), now).to_string());
+        let mut claims = encode(&timed(&Value::Object(self.claims.clone()), now)?.to_string());
         let signature = match &self.key {
             None => Vec::new(),
             Some(key) => {
@@ -85,33 +86,33 @@ impl Token {
 }
 
 /// The claims with their times told.
-fn timed(claims: &Value, now: u64) -> Value {
-    match claims {
-        Value::String(text) => match text.strip_prefix("now") {
-            Some("") => json!(now),
-            Some(offset) if offset.starts_with(['+', '-']) => moved(now, offset),
-            _ => claims.clone(),
+fn timed(claims: &Value, now: u64) -> Result<Value> {
+    Ok(match claims {
+        Value::String(text) => match offset_from_now(text) {
+            Some(offset) => moved(now, offset?),
+            None => claims.clone(),
         },
-        Value::Array(items) => items.iter().map(|item| timed(item, now)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| timed(item, now))
+            .collect::<Result<_>>()?,
         Value::Object(members) => members
             .iter()
-            .map(|(name, value)| (name.clone(), timed(value, now)))
-            .collect(),
+            .map(|(name, value)| Ok((name.clone(), timed(value, now)?)))
+            .collect::<Result<_>>()?,
         _ => claims.clone(),
-    }
+    })
 }
 
+/// Whole seconds are an integer, others are not.
 #[expect(
     clippy::cast_precision_loss,
     reason = "seconds since 1970 are far below what a double holds"
 )]
-fn moved(now: u64, offset: &str) -> Value {
-    if let Ok(seconds) = offset.parse::<i64>() {
-        return json!(now.saturating_add_signed(seconds));
-    }
-    match offset.parse::<f64>() {
-        Ok(seconds) => json!(now as f64 + seconds),
-        Err(_) => json!(format!("now{offset}")),
+fn moved(now: u64, offset: SignedDuration) -> Value {
+    match offset.subsec_nanos() {
+        0 => json!(now.saturating_add_signed(offset.as_secs())),
+        _ => json!(now as f64 + offset.as_secs_f64()),
     }
 }
 

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use crate::Certificate;
-use crate::settings::{message, settings};
+use crate::settings::{identities_of, message, settings};
 
 /// What Envoy starts with.
 #[derive(Debug, Default)]
@@ -58,11 +58,8 @@ pub struct Inbound<'a> {
     pub certificate: &'a Certificate,
     /// The authority whose certificates are accepted, in PEM.
     pub root_pem: &'a str,
-    /// The trust domains whose identities are accepted: the mesh's own and its
-    /// aliases.
-    pub trust_domains: &'a [&'a str],
-    /// What happens to paths first.
-    pub path_normalization: PathNormalization,
+    /// Whose identities are accepted, and what happens to paths first.
+    pub mesh: &'a Mesh,
     /// The cluster that requests go to.
     pub cluster: &'a str,
     /// Whether connections begin with a PROXY header, which then says their
@@ -194,7 +191,7 @@ impl Inbound<'_> {
     fn chains(&self, rules: &PortRules, port: Option<u16>) -> Vec<Value> {
         let manager = connection_manager(
             &rules.filters,
-            self.path_normalization,
+            self.mesh.path_normalization,
             self.cluster,
             self.access_log,
         );
@@ -224,9 +221,8 @@ impl Inbound<'_> {
     }
 
     fn transport_socket(&self) -> Value {
-        let names = self.trust_domains.iter().map(|domain| {
-            json!({"sanType": "URI", "matcher": {"prefix": format!("spiffe://{domain}/")}})
-        });
+        let names =
+            identities_of(self.mesh).map(|matcher| json!({"sanType": "URI", "matcher": matcher}));
         let mut context = message(
             &settings().tls,
             json!({

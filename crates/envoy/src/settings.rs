@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use policy::PathNormalization;
+use policy::{Mesh, PathNormalization};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -79,6 +79,12 @@ fn paths(normalization: PathNormalization) -> Fields {
         fields.insert("mergeSlashes".to_owned(), json!(true));
     }
     fields
+}
+
+/// What the name in a caller's certificate has to match: one of these.
+pub(crate) fn identities_of(mesh: &Mesh) -> impl Iterator<Item = Value> {
+    let domains = mesh.trust_domains();
+    domains.map(|domain| json!({"prefix": format!("spiffe://{domain}/")}))
 }
 
 /// One message of the fields of both.

@@ -9,11 +9,12 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
+use policy::types::MtlsMode;
 use policy::{Mesh, Workload, http_filters, tcp_filters};
 use serde_json::{Value, json};
 use similar::TextDiff;
 
-use crate::settings::{Fields, settings};
+use crate::settings::{Fields, identities_of, settings};
 pub use dump::Chain;
 use dump::ConfigDump;
 use harness::rules::Rules;
@@ -37,9 +38,6 @@ pub struct Sidecar {
     pub chains: Vec<Chain>,
 }
 
-/// Connections to the sidecar's own port, which lead nowhere.
-const BLACKHOLE: &str = "virtualInbound-blackhole";
-
 impl Sidecar {
     /// Reads the answer of the proxy's `/config_dump`.
     pub fn read(workload: Workload, config_dump: &str) -> Result<Self> {
@@ -50,7 +48,7 @@ impl Sidecar {
         let chains = inbound
             .into_iter()
             .flat_map(dump::Listener::into_chains)
-            .filter(|chain| chain.name != BLACKHOLE)
+            .filter(|chain| !chain.is_blackhole())
             .map(dump::FilterChain::read)
             .collect::<Result<Vec<_>>>()?;
         if !chains.iter().any(|chain| chain.is_http) {
@@ -107,13 +105,30 @@ impl Sidecar {
         }
         for chain in &self.chains {
             let wanted = json!({
+                "mutualTls": self.is_mutual(chain, rules),
                 "filters": self.filters(chain, rules)?,
                 "settings": wanted_settings(chain, &rules.mesh),
             });
-            let live = json!({"filters": chain.filters, "settings": chain.settings});
+            let live = json!({
+                "mutualTls": chain.is_mutual,
+                "filters": chain.filters,
+                "settings": chain.settings,
+            });
             compared.push((&chain.name, wanted, live));
         }
         Ok(compared)
+    }
+
+    /// Whether callers of a chain have to show a certificate: where some may and
+    /// some need not, there are chains of both kinds.
+    fn is_mutual(&self, chain: &Chain, rules: &Rules) -> bool {
+        let mtls = rules.mesh.mtls(&rules.manifests, &self.workload);
+        // Modes for certain ports are never for the ports nobody named.
+        match mtls.of(Some(chain.port.unwrap_or(0))) {
+            Some(MtlsMode::Strict) => true,
+            Some(MtlsMode::Disable) => false,
+            _ => chain.is_mutual,
+        }
     }
 
     /// The filters that the model has for a chain.
@@ -156,7 +171,11 @@ fn wanted_settings(chain: &Chain, mesh: &Mesh) -> Fields {
     set("virtualHosts", json!([settings.virtual_host]));
     set("routes", json!([settings.route]));
     if chain.settings.contains_key("tls") {
-        set("tls", json!(settings.tls));
+        let mut tls = json!(settings.tls);
+        tls["commonTlsContext"]["validationContext"] = json!({
+            "matchSubjectAltNames": identities_of(mesh).collect::<Vec<_>>(),
+        });
+        set("tls", tls);
     }
     wanted
 }

@@ -98,6 +98,8 @@ pub struct Target {
     pub name: String,
     /// Its Service's host.
     pub host: String,
+    /// What it is asked unless an attack says otherwise.
+    pub path: String,
     /// Its mTLS identity.
     pub principal: String,
 }
@@ -124,6 +126,7 @@ impl Target {
         Ok(Self {
             name: name.to_owned(),
             host: suite.host_of(workload).unwrap_or_default(),
+            path: suite.request.path.clone(),
             principal: workload.principal(&suite.mesh),
         })
     }
@@ -215,8 +218,8 @@ impl Origin {
 pub struct Sent {
     /// The HTTP method.
     pub method: String,
-    /// Path and query.
-    pub path: String,
+    /// Path and query; the suite's usual path unless given.
+    pub path: Option<String>,
     /// The protocol at the end of the request line.
     pub version: String,
     /// The `host` header; that of the target unless given.
@@ -246,7 +249,7 @@ impl Default for Sent {
     fn default() -> Self {
         Self {
             method: "GET".to_owned(),
-            path: "/data".to_owned(),
+            path: None,
             version: "HTTP/1.1".to_owned(),
             host: None,
             authorization: None,

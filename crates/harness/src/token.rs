@@ -114,28 +114,36 @@ impl<'de> Deserialize<'de> for Edit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::Null => Ok(Self::Remove),
-            Value::String(text) => match text.strip_prefix("now") {
-                Some(offset) if offset.is_empty() || offset.starts_with(['+', '-']) => {
-                    parse_offset(offset).map(Self::Time).ok_or_else(|| {
-                        serde::de::Error::custom(format!(
-                            "cannot read the time `{text}`: write `now`, `now-59s` or `now+1h`"
-                        ))
-                    })
-                }
-                _ => Ok(Self::Set(text.into())),
+            Value::String(text) => match offset_from_now(&text) {
+                Some(offset) => offset.map(Self::Time).map_err(serde::de::Error::custom),
+                None => Ok(Self::Set(text.into())),
             },
             value => Ok(Self::Set(value)),
         }
     }
 }
 
-fn parse_offset(text: &str) -> Option<SignedDuration> {
-    if text.is_empty() {
-        return Some(SignedDuration::ZERO);
-    }
-    let (sign, amount) = text.split_at(1);
-    let amount: SignedDuration = amount.parse().ok()?;
-    Some(if sign == "-" { -amount } else { amount })
+/// The text is none of `now`, `now-59s` and `now+1h`, but looks like one.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the time `{0}`: write `now`, `now-59s` or `now+1h`")]
+pub struct BadTime(String);
+
+/// What `now`, `now-59s` or `now+1h` adds to the present; `None` for text that
+/// is no such time.
+pub fn offset_from_now(text: &str) -> Option<Result<SignedDuration, BadTime>> {
+    let offset = text.strip_prefix("now")?;
+    let (negative, amount) = match offset.split_at_checked(1) {
+        None => return Some(Ok(SignedDuration::ZERO)),
+        Some(("+", amount)) => (false, amount),
+        Some(("-", amount)) => (true, amount),
+        Some(_) => return None,
+    };
+    let amount = amount.parse::<SignedDuration>();
+    Some(match amount {
+        Ok(amount) if negative => Ok(-amount),
+        Ok(amount) => Ok(amount),
+        Err(_) => Err(BadTime(text.to_owned())),
+    })
 }
 
 impl fmt::Display for Edit {

@@ -111,13 +111,19 @@ impl Mtls {
 const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
 impl Mesh {
+    /// The trust domains whose identities are accepted: the mesh's own and its
+    /// aliases.
+    pub fn trust_domains(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.trust_domain)
+            .chain(&self.trust_domain_aliases)
+            .map(String::as_str)
+    }
+
     /// Whether sidecars accept a certificate with this identity: its trust
     /// domain has to be the mesh's own or an alias of it.
     pub(crate) fn trusts(&self, identity: &Identity) -> bool {
         let domain = identity.principal().split('/').next();
-        std::iter::once(&self.trust_domain)
-            .chain(&self.trust_domain_aliases)
-            .any(|own| Some(own.as_str()) == domain)
+        self.trust_domains().any(|own| Some(own) == domain)
     }
 
     pub(crate) fn effective<'a>(

@@ -106,7 +106,7 @@ impl Tokens {
     /// A new token's place in the request.
     fn another(&mut self, dice: &mut Dice) -> String {
         let name = format!("t{}", self.0.len());
-        let place = format!("${{{name}}}");
+        let place = format!("{{{name}}}");
         self.0.insert(name, tokens::token(dice));
         place
     }

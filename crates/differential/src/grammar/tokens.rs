@@ -66,7 +66,7 @@ fn claims(dice: &mut Dice) -> Map<String, Value> {
             ISSUERS[1]
         }),
     );
-    set("exp", json!("now+600"));
+    set("exp", json!("now+600s"));
     set("iat", json!("now"));
     if dice.chance(90) {
         set("sub", json!(dice.text(&["user", "user", "u2", "x"])));
@@ -147,25 +147,25 @@ fn spoil(dice: &mut Dice, claims: &mut Map<String, Value>) {
         ("iss", Some(json!(1))),
         ("iss", Some(json!(SLASHED_ISSUER))),
         ("iss", None),
-        ("exp", Some(json!("now-90"))),
-        ("exp", Some(json!("now-90"))),
-        ("exp", Some(json!("now-30"))),
+        ("exp", Some(json!("now-90s"))),
+        ("exp", Some(json!("now-90s"))),
+        ("exp", Some(json!("now-30s"))),
         ("exp", Some(json!("x"))),
         ("exp", Some(json!(-1))),
         ("exp", Some(json!(0))),
-        ("exp", Some(json!("now+100.9"))),
+        ("exp", Some(json!("now+100.9s"))),
         ("exp", Some(json!(1e30))),
         ("exp", Some(Value::Null)),
         ("exp", None),
-        ("nbf", Some(json!("now+200"))),
-        ("nbf", Some(json!("now+200"))),
-        ("nbf", Some(json!("now+30"))),
+        ("nbf", Some(json!("now+200s"))),
+        ("nbf", Some(json!("now+200s"))),
+        ("nbf", Some(json!("now+30s"))),
         ("nbf", Some(json!(1e30))),
         ("nbf", Some(json!("x"))),
         ("nbf", Some(json!([]))),
         ("iat", Some(json!("7"))),
         ("iat", Some(json!(-7))),
-        ("iat", Some(json!("now+9000"))),
+        ("iat", Some(json!("now+9000s"))),
         ("aud", Some(json!(["aud", 1]))),
         ("aud", Some(Value::Null)),
         ("aud", Some(json!([]))),

@@ -1,4 +1,16 @@
-//! The parts of a config dump that matter here.
+//! The parts of a config dump that can change a decision: runtime, inbound listeners
+//! and their filters, filter chains, TLS, connection managers with their filters,
+//! virtual hosts and routes. What is left out, and why:
+//!
+//! | left out | because |
+//! |---|---|
+//! | names, addresses, logs, tags of spans | they name things and record what was decided |
+//! | `original_dst`, TLS and HTTP inspectors | they find out which chain is meant; istiod has them where a chain needs them |
+//! | Istio's own filters ([`ISTIOS`]) | they tell each other's metadata and count |
+//! | certificates and authorities | they come by SDS, from istiod's CA; whose names are accepted is compared |
+//! | the cluster of a route or TCP proxy | who answers is seen by the application's log |
+//! | the chain to the sidecar's own port | it leads nowhere, and is told by that, not by its name |
+//! | the outbound side | it decides nothing about who gets in |
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -7,6 +19,8 @@ use serde_json::{Value, json};
 use super::normal::{Kind, normal};
 use crate::settings::Fields;
 
+/// Where a sidecar itself takes what comes in; nobody is led there.
+const INBOUND_PORT: u16 = 15006;
 const HTTP: &str = "envoy.filters.network.http_connection_manager";
 
 /// One filter chain: what one kind of connection goes through.
@@ -18,8 +32,10 @@ pub struct Chain {
     pub port: Option<u16>,
     /// Whether HTTP is spoken in it.
     pub is_http: bool,
-    /// Envoy's own filters in order, as `policy` writes them. Istio's extensions
-    /// (metadata exchange, statistics) decide nothing and are left out.
+    /// Whether callers have to show a certificate.
+    pub is_mutual: bool,
+    /// Its filters in order, as `policy` writes them. Istio's extensions (metadata
+    /// exchange, statistics) decide nothing and are left out.
     pub filters: Vec<Value>,
     /// Settings of TLS, connection manager and routes.
     pub settings: Fields,
@@ -100,7 +116,6 @@ struct Match {
 #[derive(Deserialize)]
 struct Filter {
     name: String,
-    /// A filter without one is delivered apart from the listener.
     #[serde(default)]
     typed_config: Fields,
 }
@@ -137,8 +152,15 @@ impl ConfigDump {
 impl Listener {
     /// Its name and its settings.
     pub(super) fn read(&self) -> (String, Value) {
-        let places = ["@type", "address", "accessLog", "listenerFilters"];
-        let settings = without(message(self.fields.clone()), &places);
+        let mut settings = without(
+            message(self.fields.clone()),
+            &["@type", "address", "accessLog"],
+        );
+        let filters = objects(settings.remove("listenerFilters"));
+        let strange: Vec<_> = filters.into_iter().filter(|it| !inspects(it)).collect();
+        if !strange.is_empty() {
+            settings.insert("listenerFilters".to_owned(), json!(strange));
+        }
         (format!("listener {}", self.name), json!(settings))
     }
 
@@ -149,7 +171,30 @@ impl Listener {
     }
 }
 
+/// Whether a listener filter only finds out where a connection was going to and
+/// what is spoken on it.
+fn inspects(filter: &Fields) -> bool {
+    const INSPECT: [&str; 3] = [
+        "listener.original_dst.v3.OriginalDst",
+        "listener.tls_inspector.v3.TlsInspector",
+        "listener.http_inspector.v3.HttpInspector",
+    ];
+    let config = filter.get("typedConfig").and_then(Value::as_object);
+    let envoys = config.and_then(kind).and_then(|it| it.strip_prefix(ENVOYS));
+    envoys.is_some_and(|it| INSPECT.contains(&it))
+}
+
 impl FilterChain {
+    /// Whether it is the one for connections to the sidecar's own port, which
+    /// lead nowhere.
+    pub(super) fn is_blackhole(&self) -> bool {
+        let [filter] = self.filters.as_slice() else {
+            return false;
+        };
+        self.connections.destination_port == Some(INBOUND_PORT)
+            && filter.typed_config.get("cluster") == Some(&json!("BlackHoleCluster"))
+    }
+
     pub(super) fn read(self) -> Result<Chain> {
         let (mut is_http, mut filters, mut settings) = (false, Vec::new(), Fields::new());
         for filter in self.filters {
@@ -162,8 +207,12 @@ impl FilterChain {
                 filters.extend(filter.read());
             }
         }
-        if let (true, Some(socket)) = (is_http, self.transport_socket) {
-            settings.insert("tls".to_owned(), tls_settings(message(socket.typed_config)));
+        let tls = self.transport_socket.map(|it| message(it.typed_config));
+        let is_mutual = tls
+            .as_ref()
+            .is_some_and(|it| it.get("requireClientCertificate") == Some(&json!(true)));
+        if let (true, Some(tls)) = (is_http, tls) {
+            settings.insert("tls".to_owned(), tls_settings(tls));
         }
         let Match {
             destination_port: port,
@@ -175,6 +224,7 @@ impl FilterChain {
                 .to_owned(),
             port,
             is_http,
+            is_mutual,
             filters,
             settings,
         })
@@ -185,27 +235,46 @@ impl FilterChain {
 fn http_filters(manager: &mut Fields) -> Result<Vec<Value>> {
     let filters = manager.remove("httpFilters").unwrap_or(json!([]));
     let filters: Vec<Value> = serde_json::from_value(filters)?;
-    let is_envoys = |filter: &Value| match filter["typedConfig"]["@type"].as_str() {
-        Some(kind) => kind.starts_with(ENVOYS),
-        None => true,
-    };
-    Ok(filters.into_iter().filter(is_envoys).collect())
+    let decides = |filter: &Value| !filter["typedConfig"].as_object().is_some_and(is_istios);
+    Ok(filters.into_iter().filter(decides).collect())
 }
 
 /// The types of filters that are Envoy's own.
 const ENVOYS: &str = "type.googleapis.com/envoy.extensions.filters.";
 
+/// The types of Istio's own filters (pilot/pkg/xds/filters, pilot/pkg/model/telemetry):
+/// they tell who is who and count, and decide nothing.
+const ISTIOS: [&str; 3] = [
+    "type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange",
+    "type.googleapis.com/io.istio.http.peer_metadata.Config",
+    "type.googleapis.com/stats.PluginConfig",
+];
+
+fn is_istios(config: &Fields) -> bool {
+    kind(config).is_some_and(|kind| ISTIOS.contains(&kind))
+}
+
+/// The type of a configuration, also where it comes as a structure without one of
+/// its own (`xds.type.v3.TypedStruct` and its forerunner). A filter without any is
+/// delivered apart from the listener.
+fn kind(config: &Fields) -> Option<&str> {
+    let text = |name: &str| config.get(name).and_then(Value::as_str);
+    let kind = text("@type")?;
+    if kind.ends_with(".TypedStruct") {
+        return text("typeUrl").or(text("type_url"));
+    }
+    Some(kind)
+}
+
 impl Filter {
     /// A network filter as `policy` writes it; `None` if it cannot decide anything.
     fn read(self) -> Option<Value> {
-        let kind = self.typed_config.get("@type").and_then(Value::as_str);
-        if let Some(kind) = kind {
-            let envoys = kind.strip_prefix(ENVOYS)?;
-            if envoys.starts_with("network.tcp_proxy") {
-                return None;
-            }
+        let config = message(self.typed_config);
+        let envoys = kind(&config).and_then(|kind| kind.strip_prefix(ENVOYS));
+        let leads_on = envoys.is_some_and(|it| it.starts_with("network.tcp_proxy"));
+        if leads_on || is_istios(&config) {
+            return None;
         }
-        let config = Value::Object(message(self.typed_config));
         Some(json!({"name": self.name, "typedConfig": config}))
     }
 }
@@ -246,11 +315,34 @@ fn manager_settings(mut manager: Fields) -> Fields {
 
 /// What is asked of TLS. Certificates come from elsewhere.
 fn tls_settings(mut context: Fields) -> Value {
-    let common = object(context.remove("commonTlsContext"));
-    let common = only(common, &["alpnProtocols", "tlsParams"]);
+    let mut common = object(context.remove("commonTlsContext"));
+    let validation = validation(&mut common);
+    let mut common = only(common, &["alpnProtocols", "tlsParams"]);
+    common.insert("validationContext".to_owned(), json!(validation));
     let mut settings = only(context, &["requireClientCertificate"]);
     settings.insert("commonTlsContext".to_owned(), json!(common));
     json!(settings)
+}
+
+/// Whose certificates are accepted, besides the authority that signs them.
+fn validation(common: &mut Fields) -> Fields {
+    let mut combined = object(common.remove("combinedValidationContext"));
+    let place = match combined.remove("defaultValidationContext") {
+        Some(default) => Some(default),
+        None => common.remove("validationContext"),
+    };
+    let mut context = object(place);
+    context.remove("trustedCa");
+    let typed = objects(context.remove("matchTypedSubjectAltNames"));
+    let matchers = typed.into_iter().filter_map(|mut it| it.remove("matcher"));
+    let mut names: Vec<_> = matchers.collect();
+    names.extend(
+        objects(context.remove("matchSubjectAltNames"))
+            .into_iter()
+            .map(Value::Object),
+    );
+    context.insert("matchSubjectAltNames".to_owned(), json!(names));
+    context
 }
 
 fn message(fields: Fields) -> Fields {

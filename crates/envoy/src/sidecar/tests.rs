@@ -145,13 +145,84 @@ fn filter_of_envoy_that_no_manifest_asks_for_is_shown() {
     );
 }
 
+/// A filter's configuration, told its type in a structure without one of its own.
+fn untyped(type_url: &str) -> Value {
+    json!({
+        "@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+        "type_url": type_url,
+        "value": {},
+    })
+}
+
 #[test]
 fn filters_of_istios_own_are_not_compared() {
     let mut dump = recorded();
-    http_filters_of(&mut dump).push(json!({"name": "istio.stats", "typed_config": {
-        "@type": "type.googleapis.com/stats.PluginConfig",
-    }}));
+    let stats = json!({"@type": "type.googleapis.com/stats.PluginConfig"});
+    let metadata = untyped("type.googleapis.com/io.istio.http.peer_metadata.Config");
+    http_filters_of(&mut dump).extend([
+        json!({"name": "istio.stats", "typed_config": stats}),
+        json!({"name": "istio.metadata_exchange", "typed_config": metadata}),
+    ]);
     assert_eq!(difference(&dump, POLICY), None);
+}
+
+#[test]
+fn filter_of_envoy_under_another_type_is_shown() {
+    let lua = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
+    for config in [untyped(lua), json!({"@type": "type.googleapis.com/x.Y"})] {
+        let mut dump = recorded();
+        let filter = json!({"name": "istio.stats", "typed_config": config});
+        http_filters_of(&mut dump).insert(0, filter);
+        let text = difference(&dump, POLICY).unwrap();
+        assert!(text.contains("name: istio.stats"), "{text}");
+    }
+}
+
+#[test]
+fn filter_that_is_delivered_apart_is_shown() {
+    let mut dump = recorded();
+    http_filters_of(&mut dump).insert(0, json!({"name": "apart", "config_discovery": {}}));
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(text.contains("configDiscovery"), "{text}");
+}
+
+#[test]
+fn chain_that_only_has_the_name_of_the_blackhole_is_compared() {
+    let mut dump = recorded();
+    let mut open = chains(&mut dump)[0].clone();
+    open["filter_chain_match"]["destination_port"] = json!(8080);
+    open["filters"][0]["typed_config"]["cluster"] = json!("inbound|8080||");
+    chains(&mut dump).push(open);
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(text.starts_with("# virtualInbound-blackhole\n"), "{text}");
+}
+
+#[test]
+fn listener_filter_that_changes_who_calls_is_shown() {
+    let mut dump = recorded();
+    let listener = dump
+        .pointer_mut("/configs/2/dynamic_listeners/0/active_state/listener")
+        .unwrap();
+    let filter = |name: &str, kind: &str| {
+        json!({"name": name, "typed_config": {
+            "@type": format!("type.googleapis.com/envoy.extensions.filters.listener.{name}.v3.{kind}"),
+        }})
+    };
+    let usual = [
+        filter("original_dst", "OriginalDst"),
+        filter("tls_inspector", "TlsInspector"),
+    ];
+    listener["listener_filters"] = json!(usual);
+    assert_eq!(difference(&dump, POLICY), None);
+
+    let mut dump = dump.clone();
+    let filters = dump
+        .pointer_mut("/configs/2/dynamic_listeners/0/active_state/listener/listener_filters")
+        .and_then(Value::as_array_mut)
+        .unwrap();
+    filters.insert(0, filter("proxy_protocol", "ProxyProtocol"));
+    let text = difference(&dump, POLICY).unwrap();
+    assert!(text.contains("proxy_protocol"), "{text}");
 }
 
 #[test]

@@ -86,9 +86,10 @@ impl Sent {
             return lines.join("\r\n") + "\r\n\r\n";
         }
         let host = self.host.as_ref().unwrap_or(&to.host);
+        let path = self.path.as_ref().unwrap_or(&to.path);
         let mut head = format!(
-            "{} {} {}\r\nhost: {host}\r\n",
-            self.method, self.path, self.version
+            "{} {path} {}\r\nhost: {host}\r\n",
+            self.method, self.version
         );
         let mut header = |name: &str, value: &str| {
             let _ = write!(head, "{name}: {value}\r\n");
@@ -163,7 +164,10 @@ impl Sent {
             return (method, of(":path").map(|(_, value)| path(value)));
         }
         match &self.lines {
-            None => (Some(filled(&self.method)), Some(path(&self.path))),
+            None => {
+                let sent = self.path.as_ref().unwrap_or(&to.path);
+                (Some(filled(&self.method)), Some(path(sent)))
+            }
             Some(lines) => {
                 let head = filled(&lines.join("\n"));
                 let mut words = head.split_ascii_whitespace();
@@ -246,6 +250,7 @@ mod tests {
         Target {
             name: "backend".to_owned(),
             host: "backend.demo.svc.cluster.local".to_owned(),
+            path: "/data".to_owned(),
             principal: "cluster.local/ns/demo/sa/backend".to_owned(),
         }
     }
@@ -280,7 +285,7 @@ mod tests {
             ..Sent::default()
         };
         let path = |path: &str| Sent {
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             ..Sent::default()
         };
         assert_eq!(target(path("/a?b")), "GET /a");

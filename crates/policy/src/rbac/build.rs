@@ -329,7 +329,7 @@ impl Builder<'_> {
                 .collect(),
             Attribute::SourceTrustDomain => self
                 .mesh
-                .trust_domains(values)
+                .with_aliases(values)
                 .iter()
                 .map(|value| leaf::trust_domain(value))
                 .collect(),
@@ -454,7 +454,7 @@ impl Mesh {
                 continue;
             }
             let mut replaced: Vec<String> = Vec::new();
-            for name in self.trust_domain_names() {
+            for name in self.trust_domains() {
                 let suffix = parts[0].strip_prefix('*');
                 let principal = if suffix.is_some_and(|suffix| name.ends_with(suffix)) {
                     value.clone()
@@ -470,7 +470,7 @@ impl Mesh {
         all
     }
 
-    fn trust_domains(&self, values: &[String]) -> Vec<String> {
+    fn with_aliases(&self, values: &[String]) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         let mut add = |name: &str| {
             if !all.iter().any(|had| had == name) {
@@ -478,19 +478,13 @@ impl Mesh {
             }
         };
         for value in values {
-            if self.trust_domain_names().any(|name| name == value) {
-                self.trust_domain_names().for_each(&mut add);
+            if self.trust_domains().any(|name| name == value) {
+                self.trust_domains().for_each(&mut add);
             } else {
                 add(value);
             }
         }
         all
-    }
-
-    fn trust_domain_names(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.trust_domain)
-            .chain(&self.trust_domain_aliases)
-            .map(String::as_str)
     }
 
     /// `cluster.local` always means the mesh's own.
@@ -506,7 +500,7 @@ impl Mesh {
         };
         name == "cluster.local"
             || self
-                .trust_domain_names()
+                .trust_domains()
                 .any(|own| covers(own, name) || covers(name, own))
     }
 }

@@ -127,8 +127,7 @@ impl<'a> LocalStage<'a> {
             ports: &[on_port],
             certificate: &self.state.certificate_of(sidecar)?,
             root_pem: &self.state.root_pem,
-            trust_domains: &[&mesh.trust_domain],
-            path_normalization: mesh.path_normalization,
+            mesh,
             cluster: &inbound.cluster(),
             proxy_protocol: false,
             access_log: &envoy::AccessLog {

@@ -74,6 +74,12 @@ fn the_short_form_has_every_class_and_every_control() {
 // === Expansion ===
 
 #[test]
+fn an_attack_that_names_no_path_takes_the_suites() {
+    let corpus = load(&[CONTROL]).unwrap();
+    assert_eq!(corpus.all()[0].spec.to.path, suite().request.path);
+}
+
+#[test]
 fn a_matrix_becomes_attacks_and_the_top_of_the_file_holds_for_all() {
     let file = "class: c\nfrom: frontend\nrequest: {path: /x, headers: ['a: b']}\n\
         attacks:\n  - name: '{m} of {who}'\n    for: {m: [GET, PUT], who: {them: {granted: user}}}\n    \
@@ -87,7 +93,7 @@ fn a_matrix_becomes_attacks_and_the_top_of_the_file_holds_for_all() {
     let put = &corpus.all()[2];
     assert_eq!(put.group, "{m} of {who}");
     assert_eq!(put.spec.request.method, "PUT");
-    assert_eq!(put.spec.request.path, "/x");
+    assert_eq!(put.spec.request.path.as_deref(), Some("/x"));
     assert_eq!(put.spec.request.headers, ["a: b"]);
     assert_eq!(put.spec.from.to_string(), "frontend");
     assert_eq!(put.spec.token.grant(), ["user"]);
