@@ -647,6 +647,16 @@ fn mo0022_a_rule_on_an_email() {
 }
 
 #[test]
+fn mo0022_is_said_once_where_it_would_be_the_same_word_for_word() {
+    let email = "{key: \"request.auth.claims[email]\", values: [\"*\"]}";
+    let rules = format!("[{{when: [{email}, {email}]}}]");
+    let claims = user(&json!({"email": "a@b.c"}));
+    let explanation = Ask::new(&allow(&rules)).claims(&claims).explain();
+    let found = explanation.findings.iter();
+    assert_eq!(found.filter(|one| one.code == "MO0022").count(), 1);
+}
+
+#[test]
 fn without_any_input_the_answer_is_open_and_says_what_is_wanted() {
     let mut nothing = Ask::new(&demo());
     nothing.request = policy::Request::default();

@@ -39,7 +39,9 @@ pub(crate) fn find(
     search.policies();
     search.resources();
     let lets_in = verdict != Verdict::Refused;
-    search.found.extend(identity::find(effective, lets_in));
+    for finding in identity::find(effective, lets_in) {
+        search.say(finding);
+    }
     search.found
 }
 
@@ -97,6 +99,11 @@ impl Search<'_> {
             istio: fix.istio,
             location,
         };
+        self.say(finding);
+    }
+
+    /// What is the same word for word is said once.
+    fn say(&mut self, finding: Finding) {
         if !self.found.contains(&finding) {
             self.found.push(finding);
         }
