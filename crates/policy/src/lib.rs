@@ -10,6 +10,7 @@ mod matcher;
 mod normalize;
 mod parse;
 mod protojson;
+mod question;
 mod rbac;
 mod request;
 mod select;
@@ -19,15 +20,22 @@ mod translate;
 pub mod types;
 mod validate;
 
+// The helpers of the tests in `tests/`, which know the crate by its name.
+#[cfg(test)]
+extern crate self as policy;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 pub use decide::{Compiled, Decision};
 pub use explain::{
-    Arrival, Change, Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Style, Verdict,
-    explain,
+    Arrival, Change, Check, Explanation, NearMiss, Outcome, Passed, Step, Style, Verdict, explain,
 };
 pub use findings::Finding;
 pub use parse::{
     Diagnostic, InvalidManifests, Manifests, Meta, Other, Pods, Resource, Service, ServicePort,
 };
+pub use question::Question;
 pub use request::{Claims, Identity, Peer, Request, Token};
 pub use select::{Mesh, Mtls, PathNormalization, Workload};
 pub use source::{Location, Origin, yaml_problem};
