@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::findings::Finding;
 use crate::matcher::Tri;
+use crate::parse::Location;
 use crate::question::Question;
-use crate::source::Location;
 
 pub use arrival::Arrival;
 use chain::Chain;

@@ -1,7 +1,7 @@
 //! Known mistakes, each with a stable code, a fix and a page.
 //!
 //! Each kind of mistake is a file with its page beside it. A file looks at one
-//! thing at a time, a [`subject`], and says what is wrong with it.
+//! thing at a time, a `Subject`, and says what is wrong with it.
 
 mod alike;
 mod case;
@@ -17,7 +17,7 @@ mod walk;
 
 use serde::Serialize;
 
-use crate::source::Location;
+use crate::parse::Location;
 use kind::{Kind, Mistake};
 
 pub(crate) use case::{Case, Evidence};

@@ -7,9 +7,8 @@ use super::extract::{Found, Place, extract, remove_param, sanitize};
 use super::{Check, Outcome, Passed};
 use crate::findings::Evidence;
 use crate::jwt::{self, Jwt, Keys, Signature, Status};
-use crate::parse::Resource;
+use crate::parse::{Location, Resource};
 use crate::request::{Claims, Request, Token};
-use crate::source::Location;
 use crate::types::{JwtRule, RequestAuthentication};
 
 pub(super) const FILTER: &str = "envoy.filters.http.jwt_authn";

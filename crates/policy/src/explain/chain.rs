@@ -9,12 +9,11 @@ use super::{lua, near, reply};
 use crate::findings::{self, Case, Evidence};
 use crate::head::{self, Stop};
 use crate::matcher::Tri;
-use crate::parse::Resource;
+use crate::parse::{Location, Resource};
 use crate::question::Question;
 use crate::rbac::{self, CompiledRule, Condition, Policies};
 use crate::request::{Claims, Peer, Request, Token};
 use crate::select::Effective;
-use crate::source::Location;
 use crate::types::{Action, MtlsMode, Phase, TrafficExtension};
 
 /// Name of the outcome's filter where no filter was reached.

@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::subject::Subject;
-use crate::source::Location;
+use crate::parse::Location;
 
 /// A kind of mistake.
 pub(crate) struct Kind {

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::matcher::Leaf;
-use crate::parse::{Resource, Service, ServicePort};
+use crate::parse::{Location, Origin, Resource, Service, ServicePort};
 use crate::rbac::{CompiledRule, Condition};
 use crate::select::{Workload, is_subset};
-use crate::source::{Location, Origin};
 use crate::types::{self, AuthorizationPolicy, JwtRule, RequestAuthentication, WorkloadSelector};
 
 /// One thing that a mistake may be about.

@@ -3,7 +3,7 @@
 use crate::findings::case::Case;
 use crate::findings::kind::{Kind, Mistake};
 use crate::findings::subject::{Subject, Written};
-use crate::template::is_template;
+use crate::matcher::template::is_template;
 
 pub(crate) const KIND: Kind = Kind {
     code: "MO0008",
