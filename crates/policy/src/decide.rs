@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::head::{self, Stop};
+use crate::head::{self, Stop, normalize};
 use crate::matcher::Tri;
-use crate::normalize::normalize;
 use crate::parse::Manifests;
 use crate::rbac::{self, Policies, Rbac};
 use crate::request::{Claims, Request};

@@ -13,36 +13,13 @@ use serde::Serialize;
 
 use crate::findings::Finding;
 use crate::matcher::Tri;
-use crate::parse::Manifests;
-use crate::request::{Request, Token};
-use crate::select::{Mesh, Workload};
-use crate::source::Location;
-use crate::translate::KeySets;
+use crate::parse::Location;
+use crate::question::Question;
 
 pub use arrival::Arrival;
-pub(crate) use authn::Evidence;
 use chain::Chain;
 pub use near::{Change, NearMiss};
 pub use render::Style;
-
-/// All that the answer depends on.
-#[derive(Debug, Clone)]
-pub struct Question<'a> {
-    /// Mesh-wide settings.
-    pub mesh: &'a Mesh,
-    /// The resources.
-    pub manifests: &'a Manifests,
-    /// Whose sidecar decides.
-    pub workload: &'a Workload,
-    /// Verification keys by issuer.
-    pub keys: &'a KeySets,
-    /// The request.
-    pub request: &'a Request,
-    /// Its token.
-    pub token: &'a Token,
-    /// Seconds since 1970 on the sidecar's clock.
-    pub now: u64,
-}
 
 /// The answer in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -1,13 +1,26 @@
 //! Known mistakes, each with a stable code, a fix and a page.
+//!
+//! Each kind of mistake is a file with its page beside it. A file looks at one
+//! thing at a time, a `Subject`, and says what is wrong with it.
 
-mod identity;
-mod search;
+mod alike;
+mod case;
+mod claims;
+mod kind;
+mod request;
+mod resources;
+mod rules;
+mod subject;
+mod token;
+mod values;
+mod walk;
 
 use serde::Serialize;
 
-use crate::source::Location;
+use crate::parse::Location;
+use kind::{Kind, Mistake};
 
-pub(crate) use search::find;
+pub(crate) use case::{Case, Evidence};
 
 /// A known mistake that the resources, the token or the request show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,45 +39,116 @@ pub struct Finding {
     pub location: Option<Location>,
 }
 
-macro_rules! catalogue {
-    ($($name:ident $code:literal $title:literal),+ $(,)?) => {
-        $(const $name: (&str, &str) = ($code, $title);)+
+/// Every kind of mistake, in the order of the codes.
+const KINDS: &[Kind] = &[
+    rules::no_authentication::KIND,
+    token::issuer::KIND,
+    token::audience::KIND,
+    claims::subject::KIND,
+    claims::service_account::KIND,
+    resources::tcp_port::KIND,
+    resources::selector::KIND,
+    rules::star::KIND,
+    resources::target_refs::KIND,
+    rules::satisfied_by_nothing::KIND,
+    claims::no_string::KIND,
+    claims::nested_roles::KIND,
+    token::not_found::KIND,
+    token::keys::KIND,
+    resources::any_audience::KIND,
+    rules::unknown_issuer::KIND,
+    request::host_port::KIND,
+    request::plain_text::KIND,
+    rules::token_removed::KIND,
+    token::clock::KIND,
+    resources::several_tokens::KIND,
+    rules::email::KIND,
+];
 
-        /// Every code with its title, in order.
-        pub const CODES: &[(&str, &str)] = &[$(($code, $title)),+];
+/// Every code with its title, in order.
+pub const CODES: &[(&str, &str)] = &{
+    let mut codes = [("", ""); KINDS.len()];
+    let mut at = 0;
+    while at < codes.len() {
+        codes[at] = (KINDS[at].code, KINDS[at].title);
+        at += 1;
+    }
+    codes
+};
 
-        /// The page about a code, in Markdown: what it means, why it happens, how
-        /// to fix it.
-        pub fn page(code: &str) -> Option<&'static str> {
-            match code {
-                $($code => Some(include_str!(concat!("../findings/", $code, ".md"))),)+
-                _ => None,
-            }
-        }
-    };
+/// The page about a code, in Markdown: what it means, why it happens, how
+/// to fix it.
+pub fn page(code: &str) -> Option<&'static str> {
+    let kind = KINDS.iter().find(|kind| kind.code == code)?;
+    Some(kind.page)
 }
 
-catalogue! {
-    NO_AUTHENTICATION "MO0001" "claims are asked for, but no token is verified",
-    ISSUER_DIFFERS "MO0002" "two spellings of one issuer",
-    AUDIENCE "MO0003" "the token is for another audience",
-    NO_SUBJECT "MO0004" "the token has no subject",
-    SERVICE_ACCOUNT_EMAIL "MO0005" "an email is asked of a service account",
-    TCP_PORT "MO0006" "HTTP rules on a TCP port",
-    SELECTS_NOTHING "MO0007" "a selector that matches no workload",
-    STAR "MO0008" "a star that does not mean what it seems to",
-    TARGET_REFS "MO0009" "targetRefs on a sidecar",
-    SATISFIED_BY_NOTHING "MO0010" "a missing token satisfies it",
-    NOT_A_STRING "MO0011" "the claim is no string",
-    NESTED_ROLES "MO0012" "Keycloak nests its roles",
-    TOKEN_NOT_FOUND "MO0013" "a token, but not where it is looked for",
-    KEYS "MO0014" "the keys do not fit the token",
-    ANY_AUDIENCE "MO0015" "tokens for any audience are accepted",
-    ISSUER_UNKNOWN "MO0016" "an issuer that nobody verifies",
-    HOST_PORT "MO0017" "the Host header has a port",
-    NO_IDENTITY "MO0018" "an identity is asked for on a plain-text connection",
-    TOKEN_REMOVED "MO0019" "the token is gone when the rule looks at it",
-    CLOCK "MO0020" "the token's time is over, or not yet come",
-    SEVERAL_TOKENS "MO0021" "headers are made of claims, and a request may bring several tokens",
-    EMAIL "MO0022" "an email that nobody verified lets in",
+/// The mistakes that a case shows. What is the same word for word is said once.
+pub(crate) fn find(case: &Case<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    walk::subjects(case, &mut |subject| {
+        for kind in KINDS {
+            let finding = (kind.find)(case, subject).map(|mistake| Finding::new(kind, mistake));
+            found.extend(finding.filter(|finding| !found.contains(finding)));
+        }
+    });
+    found
+}
+
+impl Finding {
+    fn new(kind: &Kind, mistake: Mistake) -> Self {
+        Self {
+            code: kind.code,
+            title: kind.title,
+            message: mistake.message,
+            keycloak: mistake.keycloak,
+            istio: mistake.istio,
+            location: mistake.location,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::support::{Ask, ISSUER, allow, codes, user};
+
+    #[test]
+    fn codes_are_numbered_without_a_gap() {
+        for (index, (code, _)) in CODES.iter().enumerate() {
+            assert_eq!(*code, format!("MO{:04}", index + 1));
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_page_with_its_title() {
+        for (code, title) in CODES {
+            let page = page(code).expect("a page");
+            assert!(page.starts_with(&format!("# {code}: {title}\n")), "{code}");
+            assert!(page.contains("## Why") && page.contains("## Fix"), "{code}");
+        }
+        assert_eq!(page("MO9999"), None);
+    }
+
+    #[test]
+    fn what_the_token_shows_comes_first_then_the_nearest_rule_the_policies_the_resources() {
+        let rules = "[{from: [{source: {namespaces: [demo]}}],
+            to: [{operation: {hosts: [\"a*b*\"]}}],
+            when: [{key: \"request.auth.claims[roles]\", values: [reader]},
+                   {key: \"request.auth.claims[iss]\", values: [other]}]}]";
+        let ask = Ask::new(&allow(rules))
+            .claims(&user(&json!({"realm_access": {"roles": ["reader"]}})))
+            .request(|request| request.peer = crate::Peer::Plaintext);
+        assert_eq!(
+            codes(&ask.explain()),
+            ["MO0012", "MO0018", "MO0016", "MO0008", "MO0015"]
+        );
+        let foreign = ask.claims(&user(&json!({"iss": format!("{ISSUER}/")})));
+        assert_eq!(
+            codes(&foreign.explain()),
+            ["MO0002", "MO0016", "MO0008", "MO0015"]
+        );
+    }
 }

@@ -1,9 +1,12 @@
 //! What Envoy makes of the head of an HTTP/1.1 request before any filter sees it
 //! (seen on Envoy 1.39.3).
 
-use crate::normalize::normalize;
+mod normalize;
+
 use crate::request::Request;
 use crate::select::PathNormalization;
+
+pub(crate) use normalize::normalize;
 
 /// Why no filter sees a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,12 @@
 
 mod crypto;
 mod keys;
+mod protojson;
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
-
-use crate::protojson;
 
 pub(crate) use keys::{Keys, Signature};
 

@@ -1,5 +1,7 @@
 //! Envoy's matchers, as istiod fills them in.
 
+pub(crate) mod template;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

@@ -1,5 +1,9 @@
 //! Manifests from YAML text.
 
+pub(crate) mod attribute;
+mod source;
+pub(crate) mod validate;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +11,11 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::source::{Location, Origin, yaml_problem};
 use crate::types::{
     AuthorizationPolicy, PeerAuthentication, RequestAuthentication, TrafficExtension,
 };
-use crate::validate;
+
+pub use source::{Location, Origin, yaml_problem};
 
 /// A Kubernetes object's name, namespace and so on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -59,6 +59,13 @@ impl Condition {
         let any = Tri::any(self.any_of.iter().map(|leaf| leaf.test(request, claims)));
         if self.negated { any.not() } else { any }
     }
+
+    /// Whether it is about what only a verified token has.
+    pub(crate) fn asks_token(&self) -> bool {
+        let of_token =
+            |leaf: &Leaf| matches!(leaf, Leaf::Claim { .. } | Leaf::RequestPrincipal { .. });
+        self.any_of.iter().any(of_token)
+    }
 }
 
 impl CompiledRule {

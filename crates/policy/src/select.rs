@@ -28,6 +28,11 @@ impl Workload {
             labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
         }
     }
+
+    /// Whether they are a gateway of the Gateway API.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.labels.contains_key(GATEWAY_LABEL)
+    }
 }
 
 /// Mesh-wide settings that change what policies mean (`MeshConfig`).

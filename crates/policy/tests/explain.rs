@@ -1,49 +1,26 @@
-//! The demo's own policy explained: verdict, reply, nearest rule, findings.
+//! The demo's own policy explained: verdict, reply, nearest rule.
 
 mod support;
 
-use policy::{Explanation, KeySets, Passed, Peer, Style, Token, Verdict, findings};
-use serde_json::{Value, json};
-use support::{Ask, ISSUER, NOW, allow, demo, policy, request_authentication, token, user};
-
-/// The demo's manifests, asked by the frontend's pod.
-fn ask() -> Ask {
-    Ask::new(&demo()).request(|request| {
-        request.peer = Peer::mtls("cluster.local/ns/demo/sa/frontend");
-    })
-}
-
-fn service_account() -> Value {
-    user(&json!({
-        "email": null,
-        "aud": ["my-backend-client", "account"],
-        "preferred_username": "service-account-frontend",
-        "client_id": "frontend",
-    }))
-}
-
-/// The findings, except that the demo lets in by an email.
-fn codes(explanation: &Explanation) -> Vec<&str> {
-    let findings = explanation.findings.iter();
-    let codes = findings.map(|finding| finding.code);
-    codes.filter(|code| *code != "MO0022").collect()
-}
+use policy::{KeySets, Passed, Peer, Style, Token, Verdict};
+use serde_json::json;
+use support::{Ask, NOW, codes, demo, policy, service_account, token, user};
 
 #[test]
 fn the_user_may_read() {
-    let explanation = ask().claims(&user(&json!({}))).explain();
+    let explanation = Ask::demo().claims(&user(&json!({}))).explain();
     assert_eq!(explanation.verdict, Verdict::Allowed);
     assert_eq!(codes(&explanation), [""; 0]);
 }
 
 #[test]
 fn the_frontend_may_read_with_its_own_token() {
-    assert!(ask().claims(&service_account()).allowed());
+    assert!(Ask::demo().claims(&service_account()).allowed());
 }
 
 #[test]
 fn the_frontends_token_is_worth_nothing_to_another_workload() {
-    let stolen = ask()
+    let stolen = Ask::demo()
         .claims(&service_account())
         .request(|request| request.peer = Peer::mtls("cluster.local/ns/demo/sa/intruder"));
     let explanation = stolen.explain();
@@ -67,7 +44,7 @@ fn the_frontends_token_is_worth_nothing_to_another_workload() {
 
 #[test]
 fn a_missing_token_is_answered_401_by_the_extension() {
-    let outcome = ask().explain().outcome.expect("one outcome");
+    let outcome = Ask::demo().explain().outcome.expect("one outcome");
     assert_eq!(outcome.status, Some(401));
     assert_eq!(outcome.body.as_deref(), Some("Jwt is missing"));
     assert_eq!(outcome.www_authenticate.as_deref(), Some("Bearer"));
@@ -80,7 +57,7 @@ fn a_missing_token_is_answered_401_by_the_extension() {
 
 #[test]
 fn a_header_that_is_no_bearer_token_counts_as_missing_and_says_so() {
-    let explanation = ask().header("authorization", "Basic abc").explain();
+    let explanation = Ask::demo().header("authorization", "Basic abc").explain();
     assert_eq!(
         explanation.outcome.as_ref().expect("one").body.as_deref(),
         Some("Jwt is missing")
@@ -90,7 +67,7 @@ fn a_header_that_is_no_bearer_token_counts_as_missing_and_says_so() {
 
 #[test]
 fn a_call_without_a_sidecar_gets_no_answer() {
-    let explanation = ask()
+    let explanation = Ask::demo()
         .claims(&user(&json!({})))
         .request(|request| request.peer = Peer::Plaintext)
         .explain();
@@ -110,7 +87,7 @@ fn a_call_without_a_sidecar_gets_no_answer() {
 #[test]
 fn a_certificate_of_another_mesh_gets_no_answer() {
     let from = |principal: &str| {
-        ask()
+        Ask::demo()
             .claims(&user(&json!({})))
             .request(|request| request.peer = Peer::mtls(principal))
     };
@@ -134,7 +111,7 @@ fn a_certificate_of_another_mesh_gets_no_answer() {
 
 #[test]
 fn a_wrong_method_misses_one_condition_and_the_change_is_proven() {
-    let explanation = ask()
+    let explanation = Ask::demo()
         .claims(&user(&json!({})))
         .request(|request| request.method = Some("POST".to_owned()))
         .explain();
@@ -181,7 +158,7 @@ fn a_deny_rule_that_matches_shows_its_conditions_and_one_way_out() {
 
 #[test]
 fn inputs_that_were_not_given_are_asked_for_only_if_they_matter() {
-    let unknown_path = ask()
+    let unknown_path = Ask::demo()
         .claims(&user(&json!({})))
         .request(|request| request.path = None);
     let explanation = unknown_path.explain();
@@ -189,7 +166,7 @@ fn inputs_that_were_not_given_are_asked_for_only_if_they_matter() {
     assert_eq!(explanation.missing, ["path"]);
     assert_eq!(explanation.possible.len(), 2);
 
-    let other_user = ask()
+    let other_user = Ask::demo()
         .claims(&user(&json!({"email": "x@example.com", "azp": "x"})))
         .request(|request| request.path = None);
     assert_eq!(
@@ -231,10 +208,12 @@ fn neither_the_token_nor_its_signature_is_ever_shown() {
     let parts: Vec<&str> = secret.split('.').collect();
     let in_query = format!("/data?access_token={secret}&other={secret}");
     let asks = [
-        ask().token(&secret),
-        ask().header("authorization", &format!("Bearer {secret}")),
-        ask().header("cookie", &secret).header("x-token", &secret),
-        ask().request(|request| request.path = Some(in_query)),
+        Ask::demo().token(&secret),
+        Ask::demo().header("authorization", &format!("Bearer {secret}")),
+        Ask::demo()
+            .header("cookie", &secret)
+            .header("x-token", &secret),
+        Ask::demo().request(|request| request.path = Some(in_query)),
     ];
     for ask in asks {
         let explanation = ask.explain();
@@ -266,7 +245,7 @@ fn a_failed_condition_on_the_authorization_header_does_not_show_it() {
 
 #[test]
 fn claims_that_no_failed_check_is_about_are_not_shown() {
-    let explanation = ask()
+    let explanation = Ask::demo()
         .claims(&user(
             &json!({"email": "other@example.com", "azp": "web", "phone": "555-0100"}),
         ))
@@ -286,7 +265,7 @@ fn claims_that_no_failed_check_is_about_are_not_shown() {
 
 #[test]
 fn the_text_names_reply_condition_place_and_change() {
-    let text = ask()
+    let text = Ask::demo()
         .claims(&user(&json!({"email": "other@example.com", "azp": "web"})))
         .explain()
         .render(Style::default());
@@ -306,344 +285,18 @@ fn the_text_names_reply_condition_place_and_change() {
 
 #[test]
 fn colours_come_only_when_asked_for() {
-    let text = ask().explain().render(Style { colour: true });
+    let text = Ask::demo().explain().render(Style { colour: true });
     assert!(text.contains("\x1b[1;31mREFUSED"));
 }
 
 #[test]
 fn the_json_has_the_same_answer() {
-    let explanation = ask().explain();
+    let explanation = Ask::demo().explain();
     let json = serde_json::to_value(&explanation).expect("JSON");
     assert_eq!(json["verdict"], "refused");
     assert_eq!(json["outcome"]["status"], 401);
     assert_eq!(json["steps"][0]["passed"], "yes");
     assert_eq!(explanation.steps[0].passed, Passed::Yes);
-}
-
-// Findings
-
-#[test]
-fn every_code_has_a_page_with_its_title() {
-    for (code, title) in findings::CODES {
-        let page = findings::page(code).expect("a page");
-        assert!(page.starts_with(&format!("# {code}: {title}\n")), "{code}");
-        assert!(page.contains("## Why") && page.contains("## Fix"), "{code}");
-    }
-    assert_eq!(findings::page("MO9999"), None);
-}
-
-#[test]
-fn mo0001_claims_without_request_authentication() {
-    let yaml = policy(
-        "p",
-        "ALLOW",
-        "[{when: [{key: \"request.auth.claims[a]\", values: [b]}]}]",
-    );
-    let explanation = Ask::new(&yaml).claims(&user(&json!({"a": "b"}))).explain();
-    assert_eq!(
-        explanation.verdict,
-        Verdict::Refused,
-        "nobody verifies the token"
-    );
-    assert_eq!(codes(&explanation), ["MO0001"]);
-    assert_eq!(
-        explanation.findings[0]
-            .location
-            .as_ref()
-            .expect("a place")
-            .line,
-        7
-    );
-}
-
-#[test]
-fn mo0002_issuers_that_differ_by_what_people_overlook() {
-    for issuer in [
-        format!("{ISSUER}/"),
-        ISSUER.replace("http:", "https:"),
-        ISSUER.replace("/realms", ":8080/realms"),
-        ISSUER.replace("/realms", "/auth/realms"),
-    ] {
-        let explanation = ask().claims(&user(&json!({"iss": issuer}))).explain();
-        assert_eq!(codes(&explanation), ["MO0002"], "{issuer}");
-    }
-    let foreign = ask()
-        .claims(&user(&json!({"iss": "https://other/realms/myrealm"})))
-        .explain();
-    assert!(codes(&foreign).is_empty());
-
-    let rules =
-        format!("[{{when: [{{key: \"request.auth.claims[iss]\", values: [\"{ISSUER}/\"]}}]}}]");
-    assert!(
-        codes(&Ask::new(&allow(&rules)).explain()).contains(&"MO0002"),
-        "in the policy, too"
-    );
-}
-
-#[test]
-fn mo0003_an_audience_that_keycloak_does_not_put_in() {
-    let explanation = ask().claims(&user(&json!({"aud": "account"}))).explain();
-    assert_eq!(explanation.outcome.as_ref().expect("one").status, Some(403));
-    assert_eq!(codes(&explanation), ["MO0003"]);
-    assert!(
-        explanation.findings[0]
-            .keycloak
-            .as_ref()
-            .expect("a fix")
-            .contains("audience mapper")
-    );
-
-    let rules = "[{when: [{key: request.auth.audiences, values: [other]}]}]";
-    let by_policy = Ask::new(&allow(rules)).claims(&user(&json!({}))).explain();
-    assert!(codes(&by_policy).contains(&"MO0003"));
-}
-
-#[test]
-fn mo0004_no_subject() {
-    let rules = "[{from: [{source: {requestPrincipals: [\"*\"]}}]}]";
-    let explanation = Ask::new(&allow(rules))
-        .claims(&user(&json!({"sub": null})))
-        .explain();
-    assert!(codes(&explanation).contains(&"MO0004"));
-}
-
-#[test]
-fn mo0005_an_email_of_a_service_account() {
-    let elsewhere = ask()
-        .claims(&service_account())
-        .request(|request| request.peer = Peer::Unknown);
-    let rules = "[{when: [{key: \"request.auth.claims[email]\", values: [\"*\"]}]}]";
-    let explanation = Ask {
-        yaml: allow(rules),
-        ..elsewhere
-    }
-    .explain();
-    assert!(codes(&explanation).contains(&"MO0005"));
-    let person = Ask::new(&allow(rules))
-        .claims(&user(&json!({"email": null})))
-        .explain();
-    assert!(!codes(&person).contains(&"MO0005"));
-}
-
-fn service(port: &str) -> String {
-    format!(
-        "---
-apiVersion: v1
-kind: Service
-metadata: {{name: backend, namespace: demo}}
-spec: {{selector: {{app: backend}}, ports: [{{port: 80, {port}}}]}}
-"
-    )
-}
-
-#[test]
-fn mo0006_http_rules_on_a_tcp_port() {
-    let has =
-        |port: &str| codes(&Ask::new(&(demo() + &service(port))).explain()).contains(&"MO0006");
-    assert!(has("name: tcp-web"));
-    assert!(has("appProtocol: tcp, name: http"));
-    assert!(!has("name: http-web"));
-    assert!(!has("name: web"), "Istio detects it");
-}
-
-#[test]
-fn mo0007_a_selector_that_matches_nothing() {
-    let deployment = "---
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: backend, namespace: demo}
-spec: {template: {metadata: {labels: {app: backend}}}}
-";
-    let other = "---
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: other, namespace: demo}
-spec: {selector: {matchLabels: {app: bakend}}}
-";
-    let explanation = Ask::new(&(demo() + deployment + other)).explain();
-    assert_eq!(codes(&explanation), ["MO0007"]);
-    assert!(explanation.findings[0].message.contains("demo/other"));
-}
-
-#[test]
-fn mo0008_stars_that_do_not_mean_what_they_seem_to() {
-    let realms = ISSUER.trim_end_matches("/myrealm");
-    let star = |rules: &str| codes(&Ask::new(&allow(rules)).explain()).contains(&"MO0008");
-    assert!(star(&format!(
-        "[{{from: [{{source: {{requestPrincipals: [\"{realms}/my*\"]}}}}]}}]"
-    )));
-    assert!(!star(&format!(
-        "[{{from: [{{source: {{requestPrincipals: [\"{ISSUER}/*\"]}}}}]}}]"
-    )));
-    assert!(star("[{to: [{operation: {paths: [\"/a/*/b\"]}}]}]"));
-    assert!(!star(
-        "[{to: [{operation: {paths: [\"/a/{*}/b\", \"/a/*\"]}}]}]"
-    ));
-}
-
-#[test]
-fn mo0009_target_refs_on_a_sidecar() {
-    let yaml = "
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: p, namespace: demo}
-spec: {targetRefs: [{kind: Service, name: backend}]}
-";
-    assert_eq!(codes(&Ask::new(yaml).explain()), ["MO0009"]);
-}
-
-#[test]
-fn mo0010_a_missing_token_satisfies_it() {
-    let satisfied = |rules: &str| codes(&Ask::new(&allow(rules)).explain()).contains(&"MO0010");
-    assert!(satisfied(
-        "[{when: [{key: \"request.auth.claims[role]\", notValues: [banned]}]}]"
-    ));
-    assert!(!satisfied(
-        "[{from: [{source: {requestPrincipals: [\"*\"]}}],
-           when: [{key: \"request.auth.claims[role]\", notValues: [banned]}]}]"
-    ));
-}
-
-#[test]
-fn mo0011_a_claim_that_is_no_string() {
-    let rules = "[{when: [{key: \"request.auth.claims[email_verified]\", values: [\"true\"]}]}]";
-    let explanation = Ask::new(&allow(rules))
-        .claims(&user(&json!({"email_verified": true})))
-        .explain();
-    assert!(codes(&explanation).contains(&"MO0011"));
-}
-
-#[test]
-fn mo0012_roles_are_nested() {
-    let rules = "[{when: [{key: \"request.auth.claims[roles]\", values: [reader]}]}]";
-    let claims = user(&json!({"realm_access": {"roles": ["reader"]}}));
-    let explanation = Ask::new(&allow(rules)).claims(&claims).explain();
-    let finding = explanation
-        .findings
-        .iter()
-        .find(|finding| finding.code == "MO0012");
-    let fix = finding.expect("found").istio.as_ref().expect("a fix");
-    assert!(fix.contains("request.auth.claims[realm_access][roles]"));
-}
-
-#[test]
-fn mo0013_a_token_where_nobody_looks() {
-    let yaml = request_authentication(", audiences: [a], fromHeaders: [{name: x-token}]");
-    let explanation = Ask::new(&yaml).claims(&user(&json!({}))).explain();
-    assert_eq!(codes(&explanation), ["MO0013"]);
-}
-
-#[test]
-fn mo0014_keys_that_do_not_fit() {
-    let mut other = ask().claims(&user(&json!({})));
-    let set = json!({"keys": [{"kty": "oct", "kid": "k9", "k": "AAAA"}]}).to_string();
-    other.keys = KeySets::from([(ISSUER.to_owned(), set)]);
-    let explanation = other.explain();
-    assert_eq!(codes(&explanation), ["MO0014"]);
-    assert!(explanation.findings[0].message.contains("`k1`"));
-}
-
-#[test]
-fn mo0015_any_audience() {
-    assert_eq!(
-        codes(&Ask::new(&request_authentication("")).explain()),
-        ["MO0015"]
-    );
-}
-
-#[test]
-fn mo0016_an_issuer_that_nobody_verifies() {
-    let rules = "[{when: [{key: \"request.auth.claims[iss]\", values: [\"https://other\"]}]}]";
-    assert!(codes(&Ask::new(&allow(rules)).explain()).contains(&"MO0016"));
-}
-
-#[test]
-fn mo0017_a_host_with_a_port() {
-    let yaml = policy(
-        "p",
-        "ALLOW",
-        "[{to: [{operation: {hosts: [backend.demo]}}]}]",
-    );
-    let explanation = Ask::new(&yaml)
-        .request(|request| request.host = Some("backend.demo:8080".to_owned()))
-        .explain();
-    assert_eq!(codes(&explanation), ["MO0017"]);
-}
-
-#[test]
-fn mo0018_an_identity_on_plain_text() {
-    let yaml = policy("p", "ALLOW", "[{from: [{source: {namespaces: [demo]}}]}]");
-    let explanation = Ask::new(&yaml)
-        .request(|request| request.peer = Peer::Plaintext)
-        .explain();
-    assert_eq!(codes(&explanation), ["MO0018"]);
-}
-
-#[test]
-fn mo0019_a_rule_on_the_header_that_was_removed() {
-    let rules = "[{when: [{key: \"request.headers[Authorization]\", values: [\"Bearer *\"]}]}]";
-    assert!(codes(&Ask::new(&allow(rules)).explain()).contains(&"MO0019"));
-}
-
-#[test]
-fn mo0020_a_token_out_of_time() {
-    let explanation = ask().claims(&user(&json!({"exp": NOW - 61}))).explain();
-    assert_eq!(codes(&explanation), ["MO0020"]);
-}
-
-/// Whether tokens taken from there are a finding where claims become headers.
-fn is_mo0021(fields: &str) -> bool {
-    let outputs = ", audiences: [a], outputClaimToHeaders: [{header: x-sub, claim: sub}]";
-    let yaml = request_authentication(&format!("{outputs}{fields}"));
-    codes(&Ask::new(&yaml).explain()).contains(&"MO0021")
-}
-
-#[test]
-fn mo0021_identity_headers_of_several_tokens() {
-    assert!(is_mo0021(""));
-    assert!(is_mo0021(", fromHeaders: [{name: a}, {name: b}]"));
-    assert!(is_mo0021(", fromHeaders: [{name: a}], fromParams: [t]"));
-    assert!(!is_mo0021(", fromHeaders: [{name: a}]"));
-    assert!(!is_mo0021(", fromParams: [t]"));
-    let silent = request_authentication(", audiences: [a]");
-    assert!(!codes(&Ask::new(&silent).explain()).contains(&"MO0021"));
-}
-
-#[test]
-fn mo0021_identity_headers_of_several_issuers() {
-    let yaml = request_authentication(
-        ", fromHeaders: [{name: a}], outputClaimToHeaders: [{header: x-sub, claim: sub}]",
-    );
-    let other = "    - {issuer: other, fromHeaders: [{name: a}]}\n";
-    let explanation = Ask::new(&format!("{yaml}{other}")).explain();
-    assert!(codes(&explanation).contains(&"MO0021"));
-}
-
-#[test]
-fn mo0022_a_rule_on_an_email() {
-    let with = |action: &str, rule: &str| {
-        let yaml = request_authentication("") + &policy("p", action, rule);
-        let claims = user(&json!({"email": "a@b.c", "sub": "a"}));
-        let found = Ask::new(&yaml).claims(&claims).explain().findings;
-        found.into_iter().find(|finding| finding.code == "MO0022")
-    };
-    let email = "[{when: [{key: \"request.auth.claims[email]\", values: [a@b.c]}]}]";
-    let found = with("ALLOW", email).expect("found");
-    assert!(
-        found
-            .message
-            .contains("`email_verified` cannot be asked for")
-    );
-    assert!(
-        found
-            .istio
-            .expect("a fix")
-            .contains("request.auth.claims[sub]")
-    );
-    assert!(found.location.is_some());
-    assert_eq!(with("DENY", email), None);
-    let sub = "[{when: [{key: \"request.auth.claims[sub]\", values: [a]}]}]";
-    assert_eq!(with("ALLOW", sub), None);
 }
 
 #[test]

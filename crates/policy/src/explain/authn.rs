@@ -5,25 +5,13 @@ use serde_json::{Map, Value};
 use super::chain::{self, Chain, Flow};
 use super::extract::{Found, Place, extract, remove_param, sanitize};
 use super::{Check, Outcome, Passed};
+use crate::findings::Evidence;
 use crate::jwt::{self, Jwt, Keys, Signature, Status};
-use crate::parse::Resource;
+use crate::parse::{Location, Resource};
 use crate::request::{Claims, Request, Token};
-use crate::source::Location;
 use crate::types::{JwtRule, RequestAuthentication};
 
 pub(super) const FILTER: &str = "envoy.filters.http.jwt_authn";
-
-/// What the findings may want to know about the token.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Evidence {
-    pub(crate) status: Option<Status>,
-    /// Claims of the last token read, verified or not.
-    pub(crate) payload: Option<Map<String, Value>>,
-    /// Key id of that token and those of its issuer's key set.
-    pub(crate) key_ids: Option<(String, Vec<String>)>,
-    /// Whether any token was found where one is looked for.
-    pub(crate) token_found: bool,
-}
 
 impl<'a> Chain<'a> {
     pub(super) fn authenticate(&mut self) -> Flow {

@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use secrecy::ExposeSecret;
 
-use super::{Arrival, Check, Explanation, NearMiss, Outcome, Passed, Question, Step, Verdict};
-use super::{authn, lua, near, reply};
-use crate::findings;
+use super::{Arrival, Check, Explanation, NearMiss, Outcome, Passed, Step, Verdict};
+use super::{lua, near, reply};
+use crate::findings::{self, Case, Evidence};
 use crate::head::{self, Stop};
 use crate::matcher::Tri;
-use crate::parse::Resource;
+use crate::parse::{Location, Resource};
+use crate::question::Question;
 use crate::rbac::{self, CompiledRule, Condition, Policies};
 use crate::request::{Claims, Peer, Request, Token};
 use crate::select::Effective;
-use crate::source::Location;
 use crate::types::{Action, MtlsMode, Phase, TrafficExtension};
 
 /// Name of the outcome's filter where no filter was reached.
@@ -41,7 +41,7 @@ pub(super) struct Chain<'a> {
     /// Whether Envoy answers it as gRPC.
     is_grpc: bool,
     /// Why the token was refused or what it holds, for the findings.
-    pub(super) evidence: authn::Evidence,
+    pub(super) evidence: Evidence,
 }
 
 /// Whether the next filter is reached.
@@ -65,7 +65,7 @@ impl<'a> Chain<'a> {
             nearest: Vec::new(),
             missed: Vec::new(),
             is_grpc: false,
-            evidence: authn::Evidence::default(),
+            evidence: Evidence::default(),
         }
     }
 
@@ -129,13 +129,13 @@ impl<'a> Chain<'a> {
         }
         let arrival = (verdict == Verdict::Allowed)
             .then(|| Arrival::new(self.effective, self.question.request, &self.request));
-        let findings = findings::find(
-            self.question,
-            self.effective,
-            &self.evidence,
-            &self.missed,
-            verdict,
-        );
+        let findings = findings::find(&Case {
+            question: self.question,
+            effective: self.effective,
+            evidence: &self.evidence,
+            missed: &self.missed,
+            lets_in: verdict != Verdict::Refused,
+        });
         Explanation {
             verdict,
             outcome,

@@ -7,9 +7,9 @@ use super::Check;
 use super::authn::looks_like_token;
 use super::chain::Chain;
 use crate::matcher::{HeaderValue, Leaf, Tri, claim};
+use crate::parse::Location;
 use crate::rbac::{self, CompiledRule, Condition, Policies};
 use crate::request::{Claims, Identity, Peer, Request};
-use crate::source::Location;
 use crate::types::Action;
 
 /// The rule that decided, or that came closest, and how to get another answer.

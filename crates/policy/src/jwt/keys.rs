@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::crypto::{self, Curve, Hash, Padding};
+use super::protojson;
 use super::{Jwt, Status, decode};
-use crate::protojson;
 
 /// The valid keys of a set.
 pub(crate) struct Keys(Vec<Key>);

@@ -2,12 +2,12 @@
 
 use super::leaf;
 use super::{CompiledRule, Condition, Rbac};
-use crate::attribute::{self, Attribute};
 use crate::matcher::{Leaf, StringMatcher};
+use crate::parse::attribute::{self, Attribute};
+use crate::parse::validate::{is_dry_run, parse_ip_block, parse_port};
 use crate::parse::{Meta, Resource};
 use crate::select::Mesh;
 use crate::types::{Action, AuthorizationPolicy, Operation, Rule, Source};
-use crate::validate::{is_dry_run, parse_ip_block, parse_port};
 
 /// Builds the rules of one action, or nothing if no policy has it.
 pub(crate) fn build(

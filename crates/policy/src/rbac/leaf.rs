@@ -1,7 +1,6 @@
 //! Single values to single tests.
 
-use crate::matcher::{HeaderValue, Leaf, Pattern, StringMatcher, quote_meta};
-use crate::template;
+use crate::matcher::{HeaderValue, Leaf, Pattern, StringMatcher, quote_meta, template};
 
 pub(super) fn header(name: &str, value: &str, ignore_case: bool) -> Leaf {
     let value = if value == "*" {

@@ -5,8 +5,8 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use policy::{
-    Explanation, KeySets, Manifests, Mesh, Peer, Question, Request, Token, Verdict, Workload,
-    explain,
+    Explanation, Finding, KeySets, Manifests, Mesh, Peer, Question, Request, Token, Verdict,
+    Workload, explain,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -56,6 +56,16 @@ pub fn user(changes: &Value) -> Value {
     claims
 }
 
+/// The claims of the demo's frontend, which has fetched a token for itself.
+pub fn service_account() -> Value {
+    user(&json!({
+        "email": null,
+        "aud": ["my-backend-client", "account"],
+        "preferred_username": "service-account-frontend",
+        "client_id": "frontend",
+    }))
+}
+
 pub fn jwk(kid: &str) -> Value {
     json!({"kty": "oct", "kid": kid, "k": base64(SECRET)})
 }
@@ -92,6 +102,13 @@ impl Ask {
             mesh: Mesh::default(),
             now: NOW,
         }
+    }
+
+    /// The demo's manifests, asked by the frontend's pod.
+    pub fn demo() -> Self {
+        Self::new(&demo()).request(|request| {
+            request.peer = Peer::mtls("cluster.local/ns/demo/sa/frontend");
+        })
     }
 
     pub fn token(self, token: &str) -> Self {
@@ -136,6 +153,16 @@ impl Ask {
         explanation.verdict == Verdict::Allowed
     }
 
+    /// The first finding with a code.
+    pub fn finding(&self, code: &str) -> Option<Finding> {
+        let mut findings = self.explain().findings.into_iter();
+        findings.find(|finding| finding.code == code)
+    }
+
+    pub fn shows(&self, code: &str) -> bool {
+        self.finding(code).is_some()
+    }
+
     /// Status, body and details of a refusal.
     pub fn refusal(&self) -> (u16, String, String) {
         let outcome = self.explain().outcome.expect("one outcome");
@@ -146,6 +173,13 @@ impl Ask {
             outcome.response_code_details.expect("details"),
         )
     }
+}
+
+/// The codes of the findings, except that the demo lets in by an email.
+pub fn codes(explanation: &Explanation) -> Vec<&'static str> {
+    let findings = explanation.findings.iter();
+    let codes = findings.map(|finding| finding.code);
+    codes.filter(|code| *code != "MO0022").collect()
 }
 
 pub fn request_authentication(fields: &str) -> String {

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::attribute::{Attribute, map_key};
-use crate::parse::{Diagnostic, Meta, Resource};
-use crate::template;
+use super::attribute::{Attribute, map_key};
+use super::{Diagnostic, Meta, Resource};
+use crate::matcher::template;
 use crate::types::{
     Action, AuthorizationPolicy, JwtRule, MutualTls, Operation, PeerAuthentication,
     RequestAuthentication, Rule, Source, TargetRef, TrafficExtension, WasmConfig, WorkloadSelector,
