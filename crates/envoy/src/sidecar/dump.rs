@@ -10,7 +10,7 @@
 //! | certificates and authorities | they come by SDS, from istiod's CA; whose names are accepted is compared |
 //! | the cluster of a route or TCP proxy | who answers is seen by the application's log |
 //! | the chain to the sidecar's own port | it leads nowhere, and is told by that, not by its name |
-//! | the outbound side | it decides nothing about who gets in |
+//! | listeners of the workload's own requests | nobody else can connect to them |
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -144,12 +144,19 @@ impl ConfigDump {
             .flat_map(|section| section.dynamic_listeners)
             .filter_map(|listener| listener.active_state)
             .map(|state| state.listener)
-            .filter(|listener| listener.traffic_direction == "INBOUND")
+            .filter(|listener| !listener.is_outbound())
             .collect()
     }
 }
 
 impl Listener {
+    /// Whether only the workload itself can connect to it: it has no port of its
+    /// own, or is where iptables lead what the workload sends.
+    fn is_outbound(&self) -> bool {
+        let has_port = self.fields.get("bind_to_port") != Some(&json!(false));
+        self.traffic_direction == "OUTBOUND" && (!has_port || self.name == "virtualOutbound")
+    }
+
     /// Its name and its settings.
     pub(super) fn read(&self) -> (String, Value) {
         let mut settings = without(

@@ -312,3 +312,32 @@ fn route_that_switches_a_filter_off_is_shown() {
     let text = difference(&dump, POLICY).unwrap();
     assert!(text.contains("typedPerFilterConfig"), "{text}");
 }
+
+#[test]
+fn listener_on_a_port_of_its_own_is_compared_whatever_it_calls_itself() {
+    for (name, direction) in [("back", ""), ("0.0.0.0_80", "OUTBOUND")] {
+        let mut dump = recorded();
+        let listeners = dump
+            .pointer_mut("/configs/2/dynamic_listeners")
+            .and_then(Value::as_array_mut)
+            .unwrap();
+        listeners.push(json!({"active_state": {"listener": {
+            "name": name,
+            "traffic_direction": direction,
+            "filter_chains": [{"filters": [{"name": "echo", "typed_config": {}}]}],
+        }}}));
+        let text = difference(&dump, POLICY).unwrap();
+        assert!(text.contains(&format!("# listener {name}")), "{text}");
+        listeners_bind(&mut dump, false);
+        let seen = difference(&dump, POLICY);
+        assert_eq!(seen.is_none(), direction == "OUTBOUND", "{seen:?}");
+    }
+}
+
+/// Says of the last listener whether it has a port of its own.
+fn listeners_bind(dump: &mut Value, bind: bool) {
+    let listener = dump
+        .pointer_mut("/configs/2/dynamic_listeners/1/active_state/listener")
+        .unwrap();
+    listener["bind_to_port"] = json!(bind);
+}
