@@ -47,7 +47,7 @@ const ENOUGH: usize = 20_000;
 
 /// What Envoy can answer to the grammar's scenes.
 const KINDS: [&str; 50] = [
-    "200 jwt_authn_access_denied{Jwt_is_expired}",
+    "200 jwt_authn_access_denied{Jwt_issuer_is_not_configured}",
     "200 lua_response",
     "200 rbac_access_denied_matched_policy[none]",
     "200 rbac_access_denied_matched_policy[rule]",

@@ -181,7 +181,7 @@ fn odd(dice: &mut Dice, request: &mut Request) {
     let mut header = |name: &str, value: &str| {
         request.headers.push((name.to_owned(), value.to_owned()));
     };
-    match dice.between(0, 11) {
+    match dice.between(0, 13) {
         0 | 1 => request.path = dice.text(&TARGETS),
         2 => {
             request.method = dice.text(&["CONNECT", "CONNECT", "OPTIONS"]);
