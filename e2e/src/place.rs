@@ -55,6 +55,15 @@ impl Place {
         }
     }
 
+    /// The stage's name.
+    pub fn stage(&self) -> StageName {
+        match self.target() {
+            Target::Kind(_) => StageName::Kind,
+            Target::Local(_) => StageName::Local,
+            Target::Cluster(_) => StageName::Cluster,
+        }
+    }
+
     fn target(&self) -> Target {
         match (&self.context, self.stage.as_str()) {
             (Some(context), _) => Target::Cluster(context.clone()),

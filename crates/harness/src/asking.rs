@@ -4,6 +4,8 @@
 //! A case goes one way: [`Prepared`] (its tokens are made) → `Asked` (it has an
 //! answer) → `Observed` (and records of it) → `Judged` → [`Row`].
 
+pub mod selection;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -36,6 +38,7 @@ use crate::token::{Granted, Keyring, Mint};
 use crate::trouble::Trouble;
 use crate::verdict::{self, Outcome};
 use crate::workspace;
+use selection::Selection;
 
 /// How often a row whose answer came too late to mean anything is asked.
 const ATTEMPTS: usize = 5;
@@ -103,16 +106,12 @@ impl<'a> Asker<'a> {
     /// written to a folder of the run's own.
     pub async fn verify(&self, rules: &Rules, filters: &[String], phases: &Phases) -> Result<Run> {
         let started = Timestamp::now();
-        let checks = comparison::select(self.stage, filters);
-        let selected = match self.suite.cases.select(filters) {
-            Err(_) if !checks.is_empty() => Vec::new(),
-            selected => selected?,
-        };
-        let asked = self.ask_table(&rules.profile, &selected, Some(rules));
+        let selected = Selection::new(self.suite, self.stage.name(), filters)?;
+        let asked = self.ask_table(&rules.profile, &selected.cases, Some(rules));
         let mut rows = phases.time("ask the table", asked).await?;
-        if !checks.is_empty() {
+        if !selected.compared.is_empty() {
             let of = self.rows_of(&rules.profile);
-            let compare = comparison::compare(self.stage, rules, &of, &checks);
+            let compare = comparison::compare(self.stage, rules, &of, &selected.compared);
             rows.extend(
                 phases
                     .time("compare sidecars with the model", compare)
@@ -132,6 +131,7 @@ impl<'a> Asker<'a> {
             usual_caller: self.suite.usual_caller().name.clone(),
             versions: self.stage.versions(),
             phases: phases.done(),
+            of: selected.of,
             rows,
         };
         let folder = write_reports(&run)?;

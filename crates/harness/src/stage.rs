@@ -71,12 +71,6 @@ pub trait Stage {
     /// which has no request id, is known.
     fn address_of(&self, caller: &str) -> Result<IpAddr>;
 
-    /// The workloads whose proxies' configuration can be compared with the
-    /// model; none where it is made from the model in the first place.
-    fn comparable(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     /// What differs between the rules and the configuration that the proxy of a
     /// workload has, as a unified diff; `None` if they are equal.
     async fn difference(&self, workload: &str, _rules: &Rules) -> Result<Option<String>> {

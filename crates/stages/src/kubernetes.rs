@@ -269,11 +269,6 @@ impl Stage for KubernetesStage<'_> {
         Ok(*address)
     }
 
-    fn comparable(&self) -> Vec<String> {
-        let sidecars = self.suite.sidecars();
-        sidecars.into_iter().map(|sidecar| sidecar.title).collect()
-    }
-
     async fn difference(&self, workload: &str, rules: &Rules) -> Result<Option<String>> {
         let mut sidecars = self.suite.sidecars().into_iter();
         let found = sidecars.find(|sidecar| sidecar.title == workload);

@@ -100,6 +100,7 @@ fn run() -> Run {
                 seconds: 2.04,
             },
         ],
+        of: 5,
         rows: vec![passed, failed, skipped],
     }
 }
@@ -174,7 +175,7 @@ fn run_in_which_nothing_was_judged_does_not_succeed() {
     assert!(!run.succeeded());
     assert_eq!(
         run.summary(),
-        "0 passed, 0 failed, 1 skipped: nothing was judged, so nothing is proved"
+        "0 of 5 rows judged: 0 passed, 0 failed, 1 skipped"
     );
     assert!(all_passed().succeeded());
 }
@@ -182,7 +183,7 @@ fn run_in_which_nothing_was_judged_does_not_succeed() {
 #[test]
 fn one_failure_is_enough_to_fail_the_run() {
     assert!(!run().succeeded());
-    assert_eq!(run().summary(), "1 passed, 1 failed, 1 skipped");
+    assert_eq!(run().summary(), "2 of 5 rows judged: 1 passed, 1 failed, 1 skipped");
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn row_without_its_control_fails_the_run_and_is_told_in_one_line() {
     assert!(!run.succeeded());
     assert_eq!(
         run.summary(),
-        "1 passed, 0 failed, 2 inconclusive, 0 skipped"
+        "3 of 5 rows judged: 1 passed, 0 failed, 2 inconclusive, 0 skipped"
     );
     let line = "inconclusive, because their control did not pass: no token; junk";
     for text in [table::render(&run, false), markdown::render(&run)] {

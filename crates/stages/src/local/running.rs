@@ -260,12 +260,6 @@ impl Stage for LocalStage<'_> {
         }
     }
 
-    fn comparable(&self) -> Vec<String> {
-        let sidecars = self.state.sidecars.iter();
-        let inbound = sidecars.filter(|sidecar| sidecar.inbound.is_some());
-        inbound.map(|sidecar| sidecar.name.clone()).collect()
-    }
-
     /// Its filters were made from the model; here is what Envoy took.
     async fn difference(&self, workload: &str, rules: &Rules) -> Result<Option<String>> {
         let mut sidecars = self.state.sidecars.iter();
