@@ -35,3 +35,13 @@ fn user_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(below_home)));
     dir.map(|dir| dir.join("mesh-oidc"))
 }
+
+/// A path as it is shown: from where the user stands, if it lies below.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    path.strip_prefix(here)
+        .unwrap_or(&path)
+        .display()
+        .to_string()
+}

@@ -15,6 +15,7 @@ mod pod;
 mod process;
 mod running;
 mod state;
+mod understood;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -102,6 +103,7 @@ impl Local {
                 format!("bring it up: mesh up --stage local --name {}", self.name),
             ));
         };
+        understood::check(suite)?;
         let read = || anyhow::Ok((State::of(&mark)?, state::load_secrets(suite, &mark.folder)?));
         let (saved, secrets) = read().with_context(|| {
             Trouble::new(

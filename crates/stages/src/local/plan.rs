@@ -14,6 +14,7 @@ use super::network;
 use super::pod::{Objects, Pod};
 use super::process;
 use super::state::{self, Sidecar, State};
+use super::understood;
 use crate::manifest;
 use crate::secrets;
 use crate::tool;
@@ -39,8 +40,9 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Reads the manifests.
+    /// Reads the manifests, and refuses what it could not honour.
     pub fn new(suite: &'a Suite, secrets: &RealmSecrets) -> Result<Self> {
+        understood::check(suite)?;
         let secrets = secrets::objects(suite, secrets)?;
         let load = |folder: &Path| -> Result<Objects> {
             let objects = manifest::load_kustomization(&suite.path(folder))?;
@@ -57,6 +59,11 @@ impl<'a> Plan<'a> {
     fn keycloak(&self) -> Result<Pod<'_>> {
         let pods = self.keycloak.pods()?;
         pods.into_iter().next().context("no Deployment of Keycloak")
+    }
+
+    fn has_sidecar(&self, pod: &Pod<'_>) -> bool {
+        let mut sidecars = self.suite.sidecars().into_iter();
+        sidecars.any(|it| (it.namespace, it.deployment) == (pod.namespace, pod.name))
     }
 
     /// Gives every pod its addresses and every sidecar its certificate.
@@ -86,11 +93,11 @@ impl<'a> Plan<'a> {
         let speaking_tls = keycloak_over_tls.map(|endpoint| upstreams_at("https", endpoint));
         let mut sidecars = Vec::<Sidecar>::new();
         for pod in self.apps.pods()?.into_iter().chain(self.callers.pods()?) {
-            let principal = pod.principal();
+            let principal = pod.principal(&self.suite.mesh);
             let has_one = sidecars
                 .iter()
                 .any(|sidecar| sidecar.principal == principal);
-            if !pod.has_sidecar() || has_one {
+            if !self.has_sidecar(&pod) || has_one {
                 continue;
             }
             let ip = network.pod();
@@ -156,7 +163,7 @@ impl<'a> Plan<'a> {
     pub fn start_apps(&self, state: &mut State) -> Result<()> {
         for pod in self.apps.pods()? {
             let sidecars = &state.sidecars;
-            let principal = pod.principal();
+            let principal = pod.principal(&self.suite.mesh);
             let sidecar = sidecars
                 .iter()
                 .find(|sidecar| sidecar.name == pod.name && sidecar.principal == principal);

@@ -17,6 +17,7 @@ use url::Url;
 use super::attacker::{self, AppLogs};
 use super::process::Process;
 use super::state::{self, Sidecar, State};
+use super::understood;
 use crate::tls;
 use crate::versions::versions;
 use async_trait::async_trait;
@@ -185,6 +186,7 @@ impl Stage for LocalStage<'_> {
     }
 
     async fn apply(&self, rules: &Rules) -> Result<()> {
+        understood::check_rules(&rules.objects)?;
         let sidecars = self.state.sidecars.iter();
         future::try_join_all(sidecars.map(|sidecar| self.put_rules(sidecar, rules))).await?;
         Ok(())
