@@ -219,6 +219,8 @@ pub struct RowOf<'a> {
     pub suite: &'a Suite,
     /// Where they are asked.
     pub stage: StageName,
+    /// What means it on the command line.
+    pub place: &'a str,
     /// The rules in force.
     pub profile: &'a str,
 }
@@ -325,11 +327,7 @@ impl RowOf<'_> {
         } else {
             format!(" --profile {}", self.profile)
         };
-        let place = match self.stage {
-            StageName::Cluster => "--context NAME".to_owned(),
-            stage => format!("--stage {stage}"),
-        };
-        let name = name.replace('\'', r"'\''");
+        let (place, name) = (self.place, name.replace('\'', r"'\''"));
         format!("cargo mesh verify {place}{profile} --filter '{name}'")
     }
 }
@@ -371,4 +369,4 @@ fn tokens(case: &Case) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,6 +33,9 @@ pub trait Stage {
     /// The stage's name in reports and in a case's `skip`.
     fn name(&self) -> StageName;
 
+    /// What means it on the command line: `--stage local --name x`.
+    fn place(&self) -> String;
+
     /// What takes part, with its version.
     fn versions(&self) -> BTreeMap<String, String>;
 

@@ -38,13 +38,18 @@ const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// A connection to one cluster.
 pub struct Cluster {
     client: Client,
+    place: String,
     resources: Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
 }
 
 impl Cluster {
     /// Connects with a kubeconfig's text, or the user's own where there is
-    /// none, through the named context.
-    pub async fn connect(kubeconfig: Option<&str>, context: &str) -> Result<Self> {
+    /// none, through the named context. `place` means it on the command line.
+    pub async fn connect(
+        kubeconfig: Option<&str>,
+        context: &str,
+        place: impl Into<String>,
+    ) -> Result<Self> {
         let kubeconfig = match kubeconfig {
             Some(text) => Kubeconfig::from_yaml(text),
             None => Kubeconfig::read(),
@@ -72,8 +77,14 @@ impl Cluster {
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
         Ok(Self {
             client: Client::try_from(config)?,
+            place: place.into(),
             resources: Mutex::default(),
         })
+    }
+
+    /// What means it on the command line.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// The server's version; fails where there is no answer.
@@ -202,7 +213,11 @@ impl Cluster {
                     let last_words = last_words(&pods, &pod, &container).await;
                     bail!(Trouble::new(
                         format!("{namespace}/{name} keeps crashing; its last words:\n{last_words}"),
-                        "mend what they say; `mesh up --keep` leaves the pod there to look at",
+                        format!(
+                            "mend what they say; `mesh up {} --keep` leaves the pod there to \
+                             look at",
+                            self.place
+                        ),
                     ));
                 }
                 Ok(Step::NotYet(if reasons.is_empty() {
@@ -244,7 +259,7 @@ impl Cluster {
             .with_context(|| {
                 Trouble::new(
                     format!("no ready pod with app={app} in namespace {namespace}"),
-                    "bring the mesh up: mesh up",
+                    format!("bring the mesh up: mesh up {}", self.place),
                 )
             })
     }

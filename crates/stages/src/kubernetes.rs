@@ -203,6 +203,10 @@ impl Stage for KubernetesStage<'_> {
         self.name
     }
 
+    fn place(&self) -> String {
+        self.cluster.place().to_owned()
+    }
+
     fn versions(&self) -> BTreeMap<String, String> {
         let v = versions();
         [
@@ -222,7 +226,7 @@ impl Stage for KubernetesStage<'_> {
             .with_context(|| {
                 Trouble::new(
                     "the mesh has no realm secrets",
-                    "bring it up: mesh down && mesh up",
+                    format!("bring it up anew: mesh down {0} && mesh up {0}", self.place()),
                 )
             })?;
         secrets::from_secrets(self.suite, &there)

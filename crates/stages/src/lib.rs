@@ -17,12 +17,3 @@ pub mod secrets;
 mod tls;
 pub mod tool;
 pub mod versions;
-
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
-
-/// Where it is kept what meshes there are.
-fn state_dir() -> Result<PathBuf> {
-    harness::workspace::state_dir().context("neither XDG_STATE_HOME nor HOME is set")
-}

@@ -43,3 +43,21 @@ fn result_that_cannot_be_written_is_an_error_and_a_reader_who_left_is_none() {
     drop(check.stdout.take());
     assert_eq!(check.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn missing_home_is_said_at_the_start_with_what_to_do() {
+    let world = World::new();
+    for command in ["up", "verify", "down"] {
+        let mut mesh = world.mesh(&[command, "--stage", "local"]);
+        for variable in ["HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"] {
+            mesh.env_remove(variable);
+        }
+        let output = mesh.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("nor HOME names a folder") && said.contains("fix: set HOME"),
+            "{command}: {said}"
+        );
+    }
+}

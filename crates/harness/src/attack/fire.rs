@@ -511,7 +511,7 @@ impl Books<'_, '_> {
         } else {
             format!(" --filter '{}'", name.replace('\'', r"'\''"))
         };
-        format!("cargo mesh attacks --stage {}{filter}", self.of.stage)
+        format!("cargo mesh attacks {}{filter}", self.of.place)
     }
 }
 

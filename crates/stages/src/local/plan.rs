@@ -23,7 +23,6 @@ use harness::private;
 use harness::secrets::RealmSecrets;
 use harness::suite::{Program, Suite};
 use harness::trouble::Trouble;
-use harness::workspace;
 
 /// Where istio-proxy has them, too.
 const ADMIN_PORT: u16 = 15000;
@@ -159,8 +158,8 @@ impl<'a> Plan<'a> {
         state.start("Keycloak", command, "keycloak.log")
     }
 
-    /// The services, each behind its sidecar.
-    pub fn start_apps(&self, state: &mut State) -> Result<()> {
+    /// The services, each behind its sidecar; `built` says where the programs are.
+    pub fn start_apps(&self, built: &BTreeMap<String, PathBuf>, state: &mut State) -> Result<()> {
         for pod in self.apps.pods()? {
             let sidecars = &state.sidecars;
             let principal = pod.principal(&self.suite.mesh);
@@ -173,7 +172,7 @@ impl<'a> Plan<'a> {
             let root = state.folder.join(pod.name);
             pod.write_files(&root)?;
             let program = program(self.suite, &pod)?;
-            let mut command = Command::new(binary(&program.package));
+            let mut command = Command::new(binary(built, &program.package)?);
             command
                 .env_clear()
                 .envs(pod.env(&root)?)
@@ -207,13 +206,14 @@ fn program<'a>(suite: &'a Suite, pod: &Pod<'_>) -> Result<&'a Program> {
 }
 
 /// The binary of a package: from this checkout, or from PATH.
-fn binary(package: &str) -> PathBuf {
-    let built = workspace::target_dir().join("release").join(package);
-    if built.exists() {
-        built
-    } else {
-        tool::find(package).unwrap_or(built)
-    }
+fn binary(built: &BTreeMap<String, PathBuf>, package: &str) -> Result<PathBuf> {
+    let found = built.get(package).cloned().or_else(|| tool::find(package));
+    found.with_context(|| {
+        Trouble::new(
+            format!("there is no program `{package}`"),
+            "put it on PATH, or run in a checkout that has its package",
+        )
+    })
 }
 
 /// The sidecars: they know where everything is, and let nothing in yet.

@@ -18,6 +18,7 @@ use super::attacker::{self, AppLogs};
 use super::process::Process;
 use super::state::{self, Sidecar, State};
 use super::understood;
+use crate::name::MeshName;
 use crate::tls;
 use crate::versions::versions;
 use async_trait::async_trait;
@@ -39,6 +40,7 @@ const IN_FLIGHT: usize = 16;
 /// A mesh of processes.
 pub struct LocalStage<'a> {
     suite: &'a Suite,
+    name: MeshName,
     state: State,
     secrets: RealmSecrets,
     /// One for each identity.
@@ -49,7 +51,7 @@ pub struct LocalStage<'a> {
 
 impl<'a> LocalStage<'a> {
     /// With a line to each caller, and an ear at each proxy from now on.
-    pub fn new(suite: &'a Suite, state: State, secrets: RealmSecrets) -> Self {
+    pub fn new(suite: &'a Suite, name: MeshName, state: State, secrets: RealmSecrets) -> Self {
         let sender = |sidecar: &Sidecar| {
             let sender = batch::Sender::connecting_to(ConnectTo(sidecar.outbound));
             (sidecar.principal.clone(), sender)
@@ -61,6 +63,7 @@ impl<'a> LocalStage<'a> {
         let logs = state::Logs::follow(observed.map(|sidecar| state.access_log_of(sidecar)));
         Self {
             suite,
+            name,
             senders: state.sidecars.iter().map(sender).collect(),
             logs: Mutex::new(logs),
             app_logs: Mutex::new(AppLogs::follow(suite, &state.folder)),
@@ -71,8 +74,9 @@ impl<'a> LocalStage<'a> {
 
     /// Fails if a process has ended that should be there.
     pub fn check_alive(&self) -> Result<()> {
+        let down = format!("; remove what is left with `mesh down {}`", self.place());
         let mut processes = self.state.processes.iter();
-        Ok(processes.try_for_each(Process::check_alive)?)
+        Ok(processes.try_for_each(|process| process.check_alive(&down))?)
     }
 
     /// Waits until the sidecars and the services are ready.
@@ -172,6 +176,10 @@ fn endpoint_of(upstreams: &[Upstream], url: &Url) -> Result<SocketAddr> {
 impl Stage for LocalStage<'_> {
     fn name(&self) -> StageName {
         StageName::Local
+    }
+
+    fn place(&self) -> String {
+        format!("--stage local{}", self.name.argument())
     }
 
     fn versions(&self) -> BTreeMap<String, String> {
