@@ -13,6 +13,7 @@ use crate::tool::Tool;
 pub use begun::Begun;
 use harness::case::StageName;
 use harness::poll::Timeouts;
+use harness::redact::know;
 use harness::suite::Suite;
 use harness::trouble::Trouble;
 use harness::workspace;
@@ -151,6 +152,10 @@ impl Kind {
             .args(["get", "kubeconfig", "--name", self.name.as_str()])
             .run()
             .await?;
+        let lines = kubeconfig.lines().map(str::trim_start);
+        for key in lines.filter_map(|line| line.strip_prefix("client-key-data: ")) {
+            know(&key.into());
+        }
         let context = format!("kind-{}", self.name);
         let place = format!("--stage kind{}", self.name.argument());
         Cluster::connect(Some(&kubeconfig), &context, place).await

@@ -15,7 +15,6 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use super::attacker::{self, AppLogs};
-use super::process::Process;
 use super::state::{self, Sidecar, State};
 use super::understood;
 use crate::name::MeshName;
@@ -60,6 +59,10 @@ impl<'a> LocalStage<'a> {
             .sidecars
             .iter()
             .filter(|sidecar| sidecar.inbound.is_some());
+        for sidecar in &state.sidecars {
+            // A key that is read is known. One that cannot be is missed where it is needed.
+            let _ = state.certificate_of(sidecar);
+        }
         let logs = state::Logs::follow(observed.map(|sidecar| state.access_log_of(sidecar)));
         Self {
             suite,
@@ -76,7 +79,7 @@ impl<'a> LocalStage<'a> {
     pub fn check_alive(&self) -> Result<()> {
         let down = format!("; remove what is left with `mesh down {}`", self.place());
         let mut processes = self.state.processes.iter();
-        Ok(processes.try_for_each(|process| process.check_alive(&down))?)
+        Ok(processes.try_for_each(|it| it.check_alive(&down))?)
     }
 
     /// Waits until the sidecars and the services are ready.
@@ -309,7 +312,8 @@ impl Stage for LocalStage<'_> {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
                 let name = path.file_name().unwrap_or_default();
-                fs::write(folder.join(name), redact(&fs::read_to_string(&path)?))?;
+                let log = fs::read(&path)?;
+                fs::write(folder.join(name), redact(&String::from_utf8_lossy(&log)))?;
             }
         }
         for sidecar in &self.state.sidecars {
