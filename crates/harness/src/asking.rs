@@ -31,7 +31,7 @@ use crate::report::{self, Row, RowOf, Run};
 use crate::rules::prediction::{self, Explained};
 use crate::rules::{Rules, Sent, arrival, comparison, host_and_path};
 use crate::secrets::RealmSecrets;
-use crate::stage::{Stage, done_when_ok};
+use crate::stage::{Parts, Stage, broken, done_when_ok};
 use crate::suite::Suite;
 use crate::suite::grant::Grant;
 use crate::token::{Granted, Keyring, Mint};
@@ -109,17 +109,14 @@ impl<'a> Asker<'a> {
     pub async fn verify(&self, rules: &Rules, filters: &[String], phases: &Phases) -> Result<Run> {
         let started = Timestamp::now();
         let selected = Selection::new(self.suite, self.stage.name(), filters)?;
-        let asked = self.ask_table(&rules.profile, &selected.cases, Some(rules));
-        let mut rows = phases.time("ask the table", asked).await?;
-        if !selected.compared.is_empty() {
-            let of = self.rows_of(&rules.profile);
-            let compare = comparison::compare(self.stage, rules, &of, &selected.compared);
-            rows.extend(
-                phases
-                    .time("compare sidecars with the model", compare)
-                    .await?,
-            );
-        }
+        let parts = self.stage.parts().await?;
+        let rows = match self.ask_and_compare(rules, &selected, phases).await {
+            Ok(rows) => rows,
+            Err(error) => match self.broken_since(&parts).await {
+                Some(trouble) => return Err(error.context(trouble)),
+                None => return Err(error),
+            },
+        };
         let stage = self.stage.name();
         let mut run = Run {
             id: format!(
@@ -148,7 +145,42 @@ impl<'a> Asker<'a> {
             say(format!("evidence: {}", evidence.display()));
         }
         say(format!("report:   {}", folder.display()));
+        if !run.succeeded()
+            && let Some(trouble) = self.broken_since(&parts).await
+        {
+            bail!(trouble);
+        }
         Ok(run)
+    }
+
+    async fn ask_and_compare(
+        &self,
+        rules: &Rules,
+        selected: &Selection<'_>,
+        phases: &Phases,
+    ) -> Result<Vec<Row>> {
+        let asked = self.ask_table(&rules.profile, &selected.cases, Some(rules));
+        let mut rows = phases.time("ask the table", asked).await?;
+        if !selected.compared.is_empty() {
+            let of = self.rows_of(&rules.profile);
+            let compare = comparison::compare(self.stage, rules, &of, &selected.compared);
+            let compared = phases.time("compare sidecars with the model", compare);
+            rows.extend(compared.await?);
+        }
+        Ok(rows)
+    }
+
+    /// Whether a part of the mesh has ended meanwhile: what came of the rows then says
+    /// nothing of the rules.
+    async fn broken_since(&self, before: &Parts) -> Option<Trouble> {
+        let after = self.stage.parts().await.ok()?;
+        let broken = broken(before, &after);
+        (!broken.is_empty()).then(|| {
+            Trouble::new(
+                format!("the mesh did not last the run: {}", broken.join("; ")),
+                format!("when it is whole again: mesh verify {}", self.place),
+            )
+        })
     }
 
     /// Applies rules and waits until the proxies decide by them: the controls,
@@ -638,11 +670,7 @@ pub fn write_reports(run: &mut Run) -> Result<PathBuf> {
     write_reports_to(&parent, step_summary.as_deref(), run)
 }
 
-fn write_reports_to(
-    parent: &Path,
-    step_summary: Option<&Path>,
-    run: &mut Run,
-) -> Result<PathBuf> {
+fn write_reports_to(parent: &Path, step_summary: Option<&Path>, run: &mut Run) -> Result<PathBuf> {
     let folder;
     (run.id, folder) = new_folder(parent, &run.id)?;
     let run = &*run;

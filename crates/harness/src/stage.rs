@@ -24,6 +24,31 @@ pub fn done_when_ok(answer: &batch::Answer) -> Step<()> {
     }
 }
 
+/// A part of a mesh that may end, and that another may then stand in for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Tells it from another of its name.
+    pub id: String,
+    /// How it fares, or how the one before it ended; nothing if all is well.
+    pub state: String,
+}
+
+/// The parts of a mesh, by what they are called.
+pub type Parts = BTreeMap<String, Part>;
+
+/// What has become of the parts that are not the same any more.
+pub fn broken(before: &Parts, after: &Parts) -> Vec<String> {
+    let told = |(name, was): (&String, &Part)| match after.get(name) {
+        None => Some(format!("{name} is gone")),
+        Some(now) if now.id != was.id => {
+            let told = format!("{name} has been restarted: {}", now.state);
+            Some(told.trim_end_matches(": ").to_owned())
+        }
+        Some(_) => None,
+    };
+    before.iter().filter_map(told).collect()
+}
+
 /// A mesh that stands and can be asked.
 ///
 /// All that the table needs: whatever can do these things is verified with the
@@ -58,6 +83,12 @@ pub trait Stage {
     /// certificate is verified with the authorities made at set-up.
     async fn get_over_tls(&self, url: &str) -> Result<String> {
         bail!("{url}: nothing can be asked over TLS here")
+    }
+
+    /// What it consists of right now; nothing where asking tells itself that a part has
+    /// ended.
+    async fn parts(&self) -> Result<Parts> {
+        Ok(Parts::new())
     }
 
     /// What the proxies in front of the workloads have recorded since the

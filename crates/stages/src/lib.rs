@@ -10,6 +10,7 @@ pub mod kind;
 pub mod kubernetes;
 pub mod local;
 pub mod lock;
+mod logs;
 pub mod manifest;
 pub mod name;
 pub mod scratch;
