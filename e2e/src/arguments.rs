@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use harness::asking::Asker;
+use harness::asking::selection::Selection;
 use harness::output::print_line;
 use harness::report::phases::Phases;
 use harness::report::{self, Run};
@@ -13,6 +14,8 @@ use harness::rules::Rules;
 use harness::suite::{self, Suite};
 use harness::trouble::Trouble;
 use harness::workspace;
+
+use crate::place::Place;
 
 /// Which suite.
 #[derive(Debug, Args)]
@@ -68,6 +71,12 @@ pub enum Output {
 }
 
 impl Ask {
+    /// Fails where nothing would be asked, before there is a mesh to ask.
+    pub fn check(&self, suite: &Suite, place: &Place) -> Result<()> {
+        Selection::new(suite, place.stage(), &self.filter)?;
+        Ok(())
+    }
+
     /// Asks a mesh that stands, and shows what came of it.
     pub async fn verify(&self, asker: &Asker<'_>, rules: &Rules, phases: &Phases) -> Result<Run> {
         let run = asker.verify(rules, &self.filter, phases).await?;

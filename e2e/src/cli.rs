@@ -17,7 +17,7 @@ use crate::commands::explain::Explain;
 use crate::commands::translate::Translate;
 use crate::commands::{apply, check, demo, doctor, down, e2e, schema, secrets, up, verify};
 use crate::interruption::interruptible;
-use crate::place::{NAME, Place};
+use crate::place::Place;
 
 /// Brings a mesh of Istio and Keycloak up and proves, request by request, who
 /// is let through to a service and which filter decided.
@@ -40,7 +40,7 @@ enum Command {
         suite: SuiteFolder,
         /// Name of the local stage, a DNS label; two with different names may run
         /// side by side
-        #[arg(long, default_value = NAME)]
+        #[arg(long, default_value = MeshName::USUAL)]
         name: MeshName,
         #[command(flatten)]
         ask: Ask,

@@ -19,9 +19,6 @@ use stages::lock::NameLock;
 use stages::name::MeshName;
 use stages::scratch::Scratch;
 
-/// What a kind cluster or a local stage is called unless the user says.
-pub const NAME: &str = "mesh-oidc";
-
 /// Where the mesh runs.
 #[derive(Debug, Args)]
 pub struct Place {
@@ -30,7 +27,7 @@ pub struct Place {
     #[arg(long, value_parser = ["kind", "local"], default_value = "kind", conflicts_with = "context")]
     stage: String,
     /// Name of the kind cluster or the local stage: a DNS label
-    #[arg(long, default_value = NAME, conflicts_with = "context")]
+    #[arg(long, default_value = MeshName::USUAL, conflicts_with = "context")]
     name: MeshName,
     /// Use an existing cluster that has Istio, through this context of the
     /// kubeconfig; only namespaces that `up` makes there are touched
@@ -55,6 +52,15 @@ impl Place {
         }
     }
 
+    /// The stage's name.
+    pub fn stage(&self) -> StageName {
+        match self.target() {
+            Target::Kind(_) => StageName::Kind,
+            Target::Local(_) => StageName::Local,
+            Target::Cluster(_) => StageName::Cluster,
+        }
+    }
+
     fn target(&self) -> Target {
         match (&self.context, self.stage.as_str()) {
             (Some(context), _) => Target::Cluster(context.clone()),
@@ -73,7 +79,7 @@ impl Place {
             Target::Kind(kind) => Box::new(Box::pin(kind.open(suite, timeouts)).await?),
             Target::Local(local) => Box::new(local.open(suite)?),
             Target::Cluster(context) => {
-                let cluster = Cluster::connect(None, &context).await?;
+                let cluster = connect(&context).await?;
                 let name = StageName::Cluster;
                 Box::new(Box::pin(KubernetesStage::open(name, suite, timeouts, cluster)).await?)
             }
@@ -96,7 +102,7 @@ impl Place {
                 Mesh::Local(local.begin()?)
             }
             Target::Cluster(context) => {
-                let cluster = Cluster::connect(None, &context).await?;
+                let cluster = connect(&context).await?;
                 cluster.version().await?;
                 let stood = !cluster
                     .our_namespaces(&suite.namespaces()?)
@@ -267,13 +273,18 @@ pub struct Standing<'a> {
     pub in_force: bool,
 }
 
+async fn connect(context: &str) -> Result<Cluster> {
+    let quoted = context.replace('\'', r"'\''");
+    Cluster::connect(None, context, format!("--context '{quoted}'")).await
+}
+
 async fn up_in_cluster<'a>(
     context: &str,
     suite: &'a Suite,
     phases: &Phases,
     timeouts: &'a Timeouts,
 ) -> Result<KubernetesStage<'a>> {
-    let cluster = Cluster::connect(None, context).await?;
+    let cluster = connect(context).await?;
     let secrets = kubernetes::secrets_of(suite, &cluster).await?;
     kubernetes::apply_keycloak(suite, &cluster, &secrets).await?;
     kubernetes::apply_apps(suite, &cluster).await?;
@@ -283,7 +294,7 @@ async fn up_in_cluster<'a>(
 }
 
 async fn remove_from(suite: &Suite, context: &str) -> Result<String> {
-    let cluster = Cluster::connect(None, context).await?;
+    let cluster = connect(context).await?;
     let deadline = Timeouts::default().namespace_gone;
     let gone = cluster
         .delete_our_namespaces(&suite.namespaces()?, deadline)

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use harness::asking::wait_for_discovery;
 use harness::poll::{Poll, Step, Timeouts};
 use harness::report::phases::Phases;
-use harness::rules::Rules;
+use harness::rules::{Rules, comparison};
 use harness::stage::Stage;
 use harness::suite::Suite;
 use harness::suite::yaml::read_documents;
@@ -37,34 +37,38 @@ async fn compare(kind: &Begun) -> Result<()> {
     let rules = Rules::read(&suite, suite.usual_profile())?;
     let mut rules = rules.with_keys(&suite, &stage).await?;
     stage.apply(&rules).await?;
-    wait_until_differing(&stage, &rules, 0).await?;
+    let all = comparison::workloads(&suite, stage.name());
+    wait_until_differing(&stage, &rules, &all, 0).await?;
 
-    see_every_backdoor(&stage, &rules).await?;
+    see_every_backdoor(&stage, &rules, &all).await?;
 
     let file = beside_this("every-field.yaml");
     let objects = dynamic(read_documents(&file)?)?;
     stage.cluster().apply(&objects).await?;
     // Some are for the whole mesh: a model that does not know them is wrong
     // about every sidecar.
-    let all = stage.comparable().len();
-    wait_until_differing(&stage, &rules, all).await?;
+    wait_until_differing(&stage, &rules, &all, all.len()).await?;
     let text = std::fs::read_to_string(&file)?;
     rules
         .manifests
         .extend(Manifests::parse("every-field.yaml", &text)?);
-    wait_until_differing(&stage, &rules, 0).await
+    wait_until_differing(&stage, &rules, &all, 0).await
 }
 
 /// One after the other, so that none is seen for another's sake.
-async fn see_every_backdoor(stage: &KubernetesStage<'_>, rules: &Rules) -> Result<()> {
+async fn see_every_backdoor(
+    stage: &KubernetesStage<'_>,
+    rules: &Rules,
+    sidecars: &[String],
+) -> Result<()> {
     for backdoor in dynamic(read_documents(&beside_this("backdoors.yaml"))?)? {
         let name = backdoor.metadata.name.clone().unwrap_or_default();
         let backdoor = [backdoor];
         stage.cluster().apply(&backdoor).await?;
-        let seen = wait_until_differing(stage, rules, 1).await;
+        let seen = wait_until_differing(stage, rules, sidecars, 1).await;
         seen.with_context(|| format!("{name} is there"))?;
         stage.cluster().delete(&backdoor).await?;
-        let gone = wait_until_differing(stage, rules, 0).await;
+        let gone = wait_until_differing(stage, rules, sidecars, 0).await;
         gone.with_context(|| format!("{name} is gone"))?;
     }
     Ok(())
@@ -79,6 +83,7 @@ fn beside_this(file: &str) -> PathBuf {
 async fn wait_until_differing(
     stage: &KubernetesStage<'_>,
     rules: &Rules,
+    sidecars: &[String],
     count: usize,
 ) -> Result<()> {
     let deadline = Timeouts::default().policy_in_force;
@@ -89,8 +94,8 @@ async fn wait_until_differing(
     .every(Duration::from_millis(500))
     .until(async || {
         let mut differences = Vec::new();
-        for workload in stage.comparable() {
-            let difference = stage.difference(&workload, rules).await?;
+        for workload in sidecars {
+            let difference = stage.difference(workload, rules).await?;
             differences.extend(difference.map(|text| format!("{workload}:\n{text}")));
         }
         Ok(if differences.len() == count {

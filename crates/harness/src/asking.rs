@@ -4,6 +4,8 @@
 //! A case goes one way: [`Prepared`] (its tokens are made) → `Asked` (it has an
 //! answer) → `Observed` (and records of it) → `Judged` → [`Row`].
 
+pub mod selection;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -29,13 +31,14 @@ use crate::report::{self, Row, RowOf, Run};
 use crate::rules::prediction::{self, Explained};
 use crate::rules::{Rules, Sent, arrival, comparison, host_and_path};
 use crate::secrets::RealmSecrets;
-use crate::stage::{Stage, done_when_ok};
+use crate::stage::{Parts, Stage, broken, done_when_ok};
 use crate::suite::Suite;
 use crate::suite::grant::Grant;
 use crate::token::{Granted, Keyring, Mint};
 use crate::trouble::Trouble;
 use crate::verdict::{self, Outcome};
 use crate::workspace;
+use selection::Selection;
 
 /// How often a row whose answer came too late to mean anything is asked.
 const ATTEMPTS: usize = 5;
@@ -76,6 +79,7 @@ pub struct Asker<'a> {
     pub(crate) timeouts: &'a Timeouts,
     secrets: RealmSecrets,
     keyring: Keyring,
+    place: String,
 }
 
 impl<'a> Asker<'a> {
@@ -95,6 +99,7 @@ impl<'a> Asker<'a> {
             stage,
             timeouts,
             keyring: Keyring::new(keys)?,
+            place: stage.place(),
             secrets,
         })
     }
@@ -103,24 +108,17 @@ impl<'a> Asker<'a> {
     /// written to a folder of the run's own.
     pub async fn verify(&self, rules: &Rules, filters: &[String], phases: &Phases) -> Result<Run> {
         let started = Timestamp::now();
-        let checks = comparison::select(self.stage, filters);
-        let selected = match self.suite.cases.select(filters) {
-            Err(_) if !checks.is_empty() => Vec::new(),
-            selected => selected?,
+        let selected = Selection::new(self.suite, self.stage.name(), filters)?;
+        let parts = self.stage.parts().await?;
+        let rows = match self.ask_and_compare(rules, &selected, phases).await {
+            Ok(rows) => rows,
+            Err(error) => match self.broken_since(&parts).await {
+                Some(trouble) => return Err(error.context(trouble)),
+                None => return Err(error),
+            },
         };
-        let asked = self.ask_table(&rules.profile, &selected, Some(rules));
-        let mut rows = phases.time("ask the table", asked).await?;
-        if !checks.is_empty() {
-            let of = self.rows_of(&rules.profile);
-            let compare = comparison::compare(self.stage, rules, &of, &checks);
-            rows.extend(
-                phases
-                    .time("compare sidecars with the model", compare)
-                    .await?,
-            );
-        }
         let stage = self.stage.name();
-        let run = Run {
+        let mut run = Run {
             id: format!(
                 "{}-{stage}-{}",
                 started.strftime("%Y%m%dT%H%M%S"),
@@ -132,9 +130,10 @@ impl<'a> Asker<'a> {
             usual_caller: self.suite.usual_caller().name.clone(),
             versions: self.stage.versions(),
             phases: phases.done(),
+            of: selected.of,
             rows,
         };
-        let folder = write_reports(&run)?;
+        let folder = write_reports(&mut run)?;
         if !run.succeeded() {
             let evidence = folder.join("evidence");
             fs::create_dir_all(&evidence)?;
@@ -146,7 +145,42 @@ impl<'a> Asker<'a> {
             say(format!("evidence: {}", evidence.display()));
         }
         say(format!("report:   {}", folder.display()));
+        if !run.succeeded()
+            && let Some(trouble) = self.broken_since(&parts).await
+        {
+            bail!(trouble);
+        }
         Ok(run)
+    }
+
+    async fn ask_and_compare(
+        &self,
+        rules: &Rules,
+        selected: &Selection<'_>,
+        phases: &Phases,
+    ) -> Result<Vec<Row>> {
+        let asked = self.ask_table(&rules.profile, &selected.cases, Some(rules));
+        let mut rows = phases.time("ask the table", asked).await?;
+        if !selected.compared.is_empty() {
+            let of = self.rows_of(&rules.profile);
+            let compare = comparison::compare(self.stage, rules, &of, &selected.compared);
+            let compared = phases.time("compare sidecars with the model", compare);
+            rows.extend(compared.await?);
+        }
+        Ok(rows)
+    }
+
+    /// Whether a part of the mesh has ended meanwhile: what came of the rows then says
+    /// nothing of the rules.
+    async fn broken_since(&self, before: &Parts) -> Option<Trouble> {
+        let after = self.stage.parts().await.ok()?;
+        let broken = broken(before, &after);
+        (!broken.is_empty()).then(|| {
+            Trouble::new(
+                format!("the mesh did not last the run: {}", broken.join("; ")),
+                format!("when it is whole again: mesh verify {}", self.place),
+            )
+        })
     }
 
     /// Applies rules and waits until the proxies decide by them: the controls,
@@ -374,6 +408,7 @@ impl<'a> Asker<'a> {
         RowOf {
             suite: self.suite,
             stage: self.stage.name(),
+            place: &self.place,
             profile,
         }
     }
@@ -627,10 +662,18 @@ fn read_grant(name: &str, realm: String, answer: &batch::Answer) -> Result<Grant
     })
 }
 
-/// Writes a run's reports into its folder, and the summary to where GitHub
-/// Actions shows it.
-pub fn write_reports(run: &Run) -> Result<PathBuf> {
-    let folder = new_folder(&workspace::target_dir().join("e2e"), &run.id)?;
+/// Writes a run's reports into a folder of its own, by which it is called from now on,
+/// and the summary to where GitHub Actions shows it.
+pub fn write_reports(run: &mut Run) -> Result<PathBuf> {
+    let step_summary = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from);
+    let parent = workspace::target_dir().join("e2e");
+    write_reports_to(&parent, step_summary.as_deref(), run)
+}
+
+fn write_reports_to(parent: &Path, step_summary: Option<&Path>, run: &mut Run) -> Result<PathBuf> {
+    let folder;
+    (run.id, folder) = new_folder(parent, &run.id)?;
+    let run = &*run;
     let summary = report::markdown::render(run);
     for (name, text) in [
         ("report.json", report::json::render(run)?),
@@ -641,11 +684,11 @@ pub fn write_reports(run: &Run) -> Result<PathBuf> {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") {
+    if let Some(path) = step_summary {
         let written = fs::OpenOptions::new()
             .append(true)
             .create(true)
-            .open(Path::new(&path))
+            .open(path)
             .and_then(|mut file| file.write_all(summary.as_bytes()));
         // The same is in a file already: the verdict is not to depend on a copy.
         if let Err(error) = written {
@@ -656,18 +699,16 @@ pub fn write_reports(run: &Run) -> Result<PathBuf> {
 }
 
 /// Makes a folder of a run's own: others may have begun in the same second.
-fn new_folder(parent: &Path, id: &str) -> Result<PathBuf> {
+fn new_folder(parent: &Path, id: &str) -> Result<(String, PathBuf)> {
     fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-    for number in 1.. {
-        let folder = match number {
-            1 => parent.join(id),
-            _ => parent.join(format!("{id}-{number}")),
-        };
+    let names = std::iter::once(id.to_owned()).chain((2..).map(|it| format!("{id}-{it}")));
+    for name in names {
+        let folder = parent.join(&name);
         match fs::create_dir(&folder) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             made => {
                 made.with_context(|| folder.display().to_string())?;
-                return Ok(folder);
+                return Ok((name, folder));
             }
         }
     }
@@ -690,14 +731,35 @@ fn write_differences(run: &Run, folder: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::new_folder;
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::{new_folder, write_reports_to};
+    use crate::report::tests::run;
 
     #[test]
-    fn runs_of_the_same_second_have_folders_of_their_own() {
+    fn step_summary_that_cannot_be_written_costs_no_report() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = || new_folder(parent.path(), "20261201T050000-local-full").unwrap();
-        let (first, second, third) = (folder(), folder(), folder());
-        assert!(first != second && second != third && first != third);
-        assert!(third.is_dir());
+        for summary in [parent.path(), &parent.path().join("gone/summary.md")] {
+            let folder = write_reports_to(parent.path(), Some(summary), &mut run()).unwrap();
+            assert!(folder.join("summary.md").is_file());
+        }
+        let summary = parent.path().join("summary.md");
+        write_reports_to(parent.path(), Some(&summary), &mut run()).unwrap();
+        assert!(fs::read_to_string(summary).unwrap().contains("rows judged"));
+    }
+
+    #[test]
+    fn runs_of_the_same_second_have_names_and_folders_of_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let made: BTreeSet<_> = std::thread::scope(|scope| {
+            let begin = || new_folder(parent.path(), "20261201T050000-local-full").unwrap();
+            let runs: Vec<_> = (0..4).map(|_| scope.spawn(begin)).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        assert_eq!(made.len(), 4);
+        for (name, folder) in made {
+            assert!(folder.is_dir() && folder.ends_with(name));
+        }
     }
 }

@@ -159,8 +159,11 @@ impl Expected {
         } = &mut self.answer
         {
             for value in members.values_mut() {
-                if let Some(claim) = claim_placeholder(value) {
-                    *value = token.claims.get(claim).cloned().unwrap_or_default();
+                // A claim that the token has not stays a placeholder, which no body
+                // has: where `null` stood instead, a misspelled one would pass.
+                let claim = claim_placeholder(value).and_then(|it| token.claims.get(it));
+                if let Some(claim) = claim.cloned() {
+                    *value = claim;
                 }
             }
         }
@@ -263,33 +266,27 @@ pub struct Cases {
 }
 
 impl Cases {
-    /// The cases that any of the filters means, and the controls they need, in
-    /// the table's order; all of them without a filter. A filter that is the
-    /// name of a case means that case. Any other means the cases whose name or
-    /// family has it as a part or, with `*` or `?`, matches it as a whole;
-    /// upper and lower case are the same.
-    pub fn select(&self, filters: &[String]) -> Result<Vec<&Case>, NothingSelected> {
-        let meant = |filter: &String, case: &Case| {
-            if self.cases.iter().any(|case| case.name == *filter) {
-                return case.name == *filter;
-            }
-            matches(filter, &case.name) || matches(filter, &case.family)
-        };
-        let wanted =
-            |case: &&Case| filters.is_empty() || filters.iter().any(|filter| meant(filter, case));
-        let chosen: Vec<_> = self.cases.iter().filter(wanted).collect();
-        if chosen.is_empty() {
-            return Err(NothingSelected(filters.join("`, `")));
+    /// The cases that a filter means. One that is the name of a case means that
+    /// case. Any other means the cases whose name or family has it as a part or,
+    /// with `*` or `?`, matches it as a whole; upper and lower case are the same.
+    pub fn meant_by(&self, filter: &str) -> Vec<&Case> {
+        let cases = self.cases.iter();
+        if let Some(exactly) = cases.clone().find(|case| case.name == filter) {
+            return vec![exactly];
         }
+        cases
+            .filter(|case| matches(filter, &case.name) || matches(filter, &case.family))
+            .collect()
+    }
+
+    /// These cases and the controls they need, in the table's order.
+    pub fn with_controls(&self, chosen: &[&Case]) -> Vec<&Case> {
         let needed: BTreeSet<_> = chosen
             .iter()
             .flat_map(|case| std::iter::once(&case.name).chain(&case.control))
             .collect();
-        Ok(self
-            .cases
-            .iter()
-            .filter(|case| needed.contains(&case.name))
-            .collect())
+        let cases = self.cases.iter();
+        cases.filter(|case| needed.contains(&case.name)).collect()
     }
 
     /// The case of this name, or the only one whose name has it as a part.
@@ -346,11 +343,6 @@ pub enum NotOneCase {
     #[error("`{0}` may mean `{1}`: give more of the case's name")]
     Several(String, String),
 }
-
-/// No case matches any filter.
-#[derive(Debug, thiserror::Error)]
-#[error("no case matches `{0}`; `--filter` takes a part of a case's name, or a pattern with `*`")]
-pub struct NothingSelected(String);
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,19 @@
-//! Takes secrets out of whatever is written: reports, logs, evidence.
+//! Takes secrets out of whatever is written: reports, logs, evidence, the terminal.
+//! What they are is known by their values, since every secret of a mesh is read or
+//! made here, and beside that by the shape that secrets have.
 //!
 //! A secret becomes `[redacted 1a2b3c4d]`, the digits being the beginning of
 //! its SHA-256, so that equal tokens can still be recognised as equal.
 
+mod known;
+
+use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest;
-use regex::{Captures, Regex};
+pub use known::know;
+use regex::Regex;
 use serde_json::Value;
 
 /// Each pattern captures what is kept as `before` and what is not as `secret`.
@@ -23,25 +30,43 @@ static PATTERNS: LazyLock<[Regex; 6]> = LazyLock::new(|| {
         // Authorization header values.
         r"(?i)(?<before>\b(?:bearer|basic)\s+)(?<secret>[A-Za-z0-9._~+/=-]{16,})",
         // Forms and queries; `{token}` is a case's placeholder.
-        r#"(?i)(?<before>\b(?:client_secret|password|access_token|refresh_token|id_token|assertion)=)(?<secret>[^\s&"'<>\\{\[][^\s&"'<>\\]*)"#,
+        r#"(?i)(?<before>\b[a-z_]*(?:client_secret|password|access_token|refresh_token|id_token|assertion)=)(?<secret>[^\s&"'<>\\{\[][^\s&"'<>\\]*)"#,
         // JSON and YAML members.
-        r#"(?i)(?<before>\b(?:[a-z_]*(?:client_?secret|password|private_?key)|access_token|refresh_token|id_token)\\*["']?\s*:\s*\\*["']?)(?<secret>[^\s"'\\,{}\[&<>][^\s"'\\,{}&<>]*)"#,
+        r#"(?i)(?<before>(?:\b(?:[a-z_]*(?:client_?secret|password|private_?key)|access_token|refresh_token|id_token)|["']secret)\\*["']?\s*:\s*\\*["']?)(?<secret>[^\s"'\\,{}\[&<>][^\s"'\\,{}&<>]*)"#,
     ]
     .map(|pattern| Regex::new(pattern).expect("the patterns are valid"))
 });
 
 /// `text` without its tokens, passwords, client secrets and private keys.
 pub fn redact(text: &str) -> String {
-    let mark = |found: &Captures<'_>| {
-        format!(
-            "{}[redacted {}]",
-            &found["before"],
-            fingerprint(&found["secret"])
-        )
-    };
-    PATTERNS.iter().fold(text.to_owned(), |text, pattern| {
-        pattern.replace_all(&text, mark).into_owned()
-    })
+    let shapes = PATTERNS.iter().flat_map(|pattern| {
+        let found = pattern.captures_iter(text);
+        found.filter_map(|found| Some(found.name("secret")?.range()))
+    });
+    without(text, shapes.chain(known::find(text)).collect())
+}
+
+/// `text` without what is known to be a secret, whatever else is in it.
+pub fn redact_known(text: &str) -> String {
+    without(text, known::find(text))
+}
+
+/// `text` with a mark in the place of each of these parts, those that overlap being one.
+fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
+    parts.sort_by_key(|part| part.start);
+    let mut rest = parts.into_iter().peekable();
+    let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
+    while let Some(mut part) = rest.next() {
+        while let Some(next) = rest.next_if(|next| next.start < part.end) {
+            part.end = part.end.max(next.end);
+        }
+        redacted.push_str(&text[done..part.start]);
+        let mark = fingerprint(&text[part.clone()]);
+        let _ = write!(redacted, "[redacted {mark}]");
+        done = part.end;
+    }
+    redacted.push_str(&text[done..]);
+    redacted
 }
 
 /// `value` with all text in it redacted.
@@ -103,7 +128,13 @@ mod tests {
 
     #[test]
     fn secrets_in_forms_and_queries_are_redacted() {
-        for name in ["client_secret", "password", "access_token", "refresh_token"] {
+        for name in [
+            "client_secret",
+            "password",
+            "access_token",
+            "refresh_token",
+            "USER_PASSWORD",
+        ] {
             let text = redact(&format!("POST /token?a=b&{name}=hunter2&grant_type=c"));
             assert_eq!(
                 text,
@@ -119,6 +150,7 @@ mod tests {
             r#"{"line":"{\"password\":\"hunter2\",\"a\":1}"}"#,
             "password: hunter2\na: 1",
             r#"{"client_secret": "hunter2"}"#,
+            r#"{"clientId": "frontend", "secret": "hunter2"}"#,
             "FRONTEND_CLIENT_SECRET: 'hunter2'",
         ] {
             let redacted = redact(text);

@@ -54,6 +54,8 @@ pub struct Run {
     pub versions: BTreeMap<String, String>,
     /// What took how long, in the order it was done.
     pub phases: Vec<Phase>,
+    /// How many rows there are to ask, with those that were not meant.
+    pub of: usize,
     /// The rows, in the table's order.
     pub rows: Vec<Row>,
 }
@@ -151,6 +153,11 @@ impl Tally {
         }
         tally
     }
+
+    /// How many came to a verdict.
+    pub fn judged(&self) -> usize {
+        self.passed + self.failed + self.inconclusive
+    }
 }
 
 impl std::fmt::Display for Tally {
@@ -201,10 +208,7 @@ impl Run {
     /// The verdict on the run in one line.
     pub fn summary(&self) -> String {
         let tally = self.tally();
-        if tally.passed + tally.failed + tally.inconclusive == 0 {
-            return format!("{tally}: nothing was judged, so nothing is proved");
-        }
-        tally.to_string()
+        format!("{} of {} rows judged: {tally}", tally.judged(), self.of)
     }
 }
 
@@ -215,6 +219,8 @@ pub struct RowOf<'a> {
     pub suite: &'a Suite,
     /// Where they are asked.
     pub stage: StageName,
+    /// What means it on the command line.
+    pub place: &'a str,
     /// The rules in force.
     pub profile: &'a str,
 }
@@ -321,11 +327,7 @@ impl RowOf<'_> {
         } else {
             format!(" --profile {}", self.profile)
         };
-        let place = match self.stage {
-            StageName::Cluster => "--context NAME".to_owned(),
-            stage => format!("--stage {stage}"),
-        };
-        let name = name.replace('\'', r"'\''");
+        let (place, name) = (self.place, name.replace('\'', r"'\''"));
         format!("cargo mesh verify {place}{profile} --filter '{name}'")
     }
 }
@@ -367,4 +369,4 @@ fn tokens(case: &Case) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,6 @@ pub mod prediction;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -21,6 +20,7 @@ use crate::suite::manifest::{kustomization_files, objects};
 use crate::suite::yaml::read;
 use crate::suite::{Caller, Profile, Suite};
 use crate::verdict::received;
+use crate::workspace::shown;
 
 /// The rules of a profile, and the keys that tokens are verified with.
 #[derive(Debug, Clone)]
@@ -128,16 +128,6 @@ impl Rules {
             now: u64::try_from(sent.at.as_second())?,
         }))
     }
-}
-
-/// A path as it is shown: from where the user stands, if it lies below.
-fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    path.strip_prefix(here)
-        .unwrap_or(&path)
-        .display()
-        .to_string()
 }
 
 /// Whether two objects are two states of one.

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::redact::know;
 use crate::suite::Suite;
 use crate::token::generate_private_key;
 
@@ -47,7 +48,18 @@ impl RealmSecrets {
             };
             secrets.insert(name.to_owned(), value);
         }
-        Ok(Self(secrets))
+        Ok(Self::known(secrets))
+    }
+
+    /// From here on none of them is in anything that is written. Certificates are for
+    /// everybody.
+    fn known(secrets: BTreeMap<String, SecretString>) -> Self {
+        for (name, secret) in &secrets {
+            if !name.ends_with(CA_CRT) && !name.ends_with(TLS_CRT) {
+                know(secret);
+            }
+        }
+        Self(secrets)
     }
 
     /// What there is by name.
@@ -71,7 +83,7 @@ impl RealmSecrets {
     #[must_use]
     pub fn with(mut self, values: impl IntoIterator<Item = (String, SecretString)>) -> Self {
         self.0.extend(values);
-        self
+        Self::known(self.0)
     }
 
     /// The value of one name.
@@ -84,7 +96,7 @@ impl RealmSecrets {
 
 impl FromIterator<(String, SecretString)> for RealmSecrets {
     fn from_iter<T: IntoIterator<Item = (String, SecretString)>>(secrets: T) -> Self {
-        Self(secrets.into_iter().collect())
+        Self::known(secrets.into_iter().collect())
     }
 }
 

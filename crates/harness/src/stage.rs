@@ -24,6 +24,31 @@ pub fn done_when_ok(answer: &batch::Answer) -> Step<()> {
     }
 }
 
+/// A part of a mesh that may end, and that another may then stand in for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Tells it from another of its name.
+    pub id: String,
+    /// How it fares, or how the one before it ended; nothing if all is well.
+    pub state: String,
+}
+
+/// The parts of a mesh, by what they are called.
+pub type Parts = BTreeMap<String, Part>;
+
+/// What has become of the parts that are not the same any more.
+pub fn broken(before: &Parts, after: &Parts) -> Vec<String> {
+    let told = |(name, was): (&String, &Part)| match after.get(name) {
+        None => Some(format!("{name} is gone")),
+        Some(now) if now.id != was.id => {
+            let told = format!("{name} has been restarted: {}", now.state);
+            Some(told.trim_end_matches(": ").to_owned())
+        }
+        Some(_) => None,
+    };
+    before.iter().filter_map(told).collect()
+}
+
 /// A mesh that stands and can be asked.
 ///
 /// All that the table needs: whatever can do these things is verified with the
@@ -32,6 +57,9 @@ pub fn done_when_ok(answer: &batch::Answer) -> Step<()> {
 pub trait Stage {
     /// The stage's name in reports and in a case's `skip`.
     fn name(&self) -> StageName;
+
+    /// What means it on the command line: `--stage local --name x`.
+    fn place(&self) -> String;
 
     /// What takes part, with its version.
     fn versions(&self) -> BTreeMap<String, String>;
@@ -57,6 +85,12 @@ pub trait Stage {
         bail!("{url}: nothing can be asked over TLS here")
     }
 
+    /// What it consists of right now; nothing where asking tells itself that a part has
+    /// ended.
+    async fn parts(&self) -> Result<Parts> {
+        Ok(Parts::new())
+    }
+
     /// What the proxies in front of the workloads have recorded since the
     /// stage was opened.
     fn evidence(&self) -> Evidence;
@@ -70,12 +104,6 @@ pub trait Stage {
     /// The address a caller's requests come from: how a refused connection,
     /// which has no request id, is known.
     fn address_of(&self, caller: &str) -> Result<IpAddr>;
-
-    /// The workloads whose proxies' configuration can be compared with the
-    /// model; none where it is made from the model in the first place.
-    fn comparable(&self) -> Vec<String> {
-        Vec::new()
-    }
 
     /// What differs between the rules and the configuration that the proxy of a
     /// workload has, as a unified diff; `None` if they are equal.

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use crate::case::{Cases, Expected, ExpectedAnswer};
+use crate::case::{Cases, Expected, ExpectedAnswer, grants_needed};
 use crate::evidence::DecidedBy;
 use crate::secrets::{ADMIN_PASSWORD, CA_CRT, TLS_CRT, TLS_KEY, part_name};
 use grant::Grant;
@@ -326,6 +326,7 @@ impl Suite {
             services: manifest::services(&workloads),
             workloads: manifest::deployments(&workloads),
         };
+        let lines = Lines::of(&yaml.callers, &yaml.grants);
         suite.add_profiles(yaml.profiles, &mut wrong);
         suite.add_callers(yaml.callers, &askers, &mut wrong);
         suite.add_grants(yaml.grants, &mut wrong);
@@ -336,9 +337,31 @@ impl Suite {
             wrong.at(yaml.request.referenced.line(), text);
         }
         // What is said of cases would only follow from what is wrong here.
-        LoadError::none_of(wrong.problems)?;
+        LoadError::none_of(std::mem::take(&mut wrong.problems))?;
         suite.cases = Cases::load(&folder.join(yaml.cases), &suite)?;
+        suite.check_use(&lines, &mut wrong);
+        LoadError::none_of(wrong.problems)?;
         Ok(suite)
+    }
+
+    /// What no case uses has lost its cases, or a typo has taken them to another. The
+    /// usual caller asks for tokens, too.
+    fn check_use(&self, lines: &Lines, wrong: &mut Wrong<'_>) {
+        let cases = self.cases.all();
+        let asking: BTreeSet<_> = cases.iter().map(|case| &case.caller).collect();
+        for caller in self.callers.iter().skip(1) {
+            if !asking.contains(&caller.name) {
+                let text = format!("no case is asked by caller `{}`", caller.name);
+                wrong.at(lines.of_callers[&caller.name], text);
+            }
+        }
+        let granted = grants_needed(cases);
+        for name in self.grants.keys() {
+            if !granted.contains(name.as_str()) {
+                let text = format!("no case has a token of grant `{name}`");
+                wrong.at(lines.of_grants[name], text);
+            }
+        }
     }
 
     fn add_profiles(&mut self, profiles: Vec<Spanned<Profile>>, wrong: &mut Wrong<'_>) {
@@ -556,6 +579,27 @@ impl Suite {
     pub fn realms_in_use(&self) -> BTreeSet<&str> {
         let grants = self.grants.values();
         grants.map(|grant| grant.realm.as_str()).collect()
+    }
+}
+
+/// Where `suite.yaml` has what cases name.
+struct Lines {
+    of_callers: BTreeMap<String, u64>,
+    of_grants: BTreeMap<String, u64>,
+}
+
+impl Lines {
+    fn of(callers: &[Spanned<CallerYaml>], grants: &BTreeMap<String, Spanned<Grant>>) -> Self {
+        let callers = callers.iter();
+        let grants = grants.iter();
+        Self {
+            of_callers: callers
+                .map(|it| (it.value.name.clone(), it.referenced.line()))
+                .collect(),
+            of_grants: grants
+                .map(|(name, it)| (name.clone(), it.referenced.line()))
+                .collect(),
+        }
     }
 }
 

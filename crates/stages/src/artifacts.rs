@@ -126,7 +126,7 @@ fn check_hash(file: &Path, wanted: &str) -> Result<()> {
 /// A folder of the cache, made once. Another run that makes the same waits; what
 /// is left unfinished is removed.
 pub async fn cached(name: &str, make: impl AsyncFnOnce(PathBuf) -> Result<()>) -> Result<PathBuf> {
-    let cache = workspace::cache_dir().context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let cache = workspace::cache_dir()?;
     let writing = || format!("cannot write to the cache {}", cache.display());
     private::ensure_folder(&cache).with_context(writing)?;
     let folder = cache.join(name);
@@ -161,7 +161,9 @@ async fn lock(path: &Path) -> Result<FileLock> {
 
 /// Whether the cache has a finished folder whose name begins like this.
 pub fn is_cached(prefix: &str) -> bool {
-    let entries = workspace::cache_dir().and_then(|cache| fs::read_dir(cache).ok());
+    let entries = workspace::cache_dir()
+        .ok()
+        .and_then(|cache| fs::read_dir(cache).ok());
     entries.into_iter().flatten().flatten().any(|entry| {
         entry.file_name().to_string_lossy().starts_with(prefix)
             && entry.path().join(COMPLETE).exists()

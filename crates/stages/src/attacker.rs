@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::StreamExt as _;
 use token_client::batch::{self, Outcome};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::kubernetes::KubernetesStage;
+use crate::logs;
 use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot};
 use harness::stage::Stage as _;
 use harness::suite::Suite;
@@ -75,18 +75,15 @@ pub async fn follow_apps(
     let heard = Arc::new(Mutex::new(Vec::new()));
     for workload in &suite.workloads {
         let namespace = &workload.namespace;
-        let pod = cluster.pod(namespace, &workload.name).await?;
-        let lines = cluster.follow_log(namespace, &pod, &workload.container);
-        let mut lines = Box::pin(lines.await?);
         let (at, heard) = (workload.name.clone(), heard.clone());
-        listeners.spawn(async move {
-            while let Some(Ok(text)) = lines.next().await {
-                heard.lock().expect("lock must be whole").push(AppLine {
-                    at: at.clone(),
-                    text,
-                });
-            }
-        });
+        let hear = move |text: &str| {
+            heard.lock().expect("lock must be whole").push(AppLine {
+                at: at.clone(),
+                text: text.to_owned(),
+            });
+        };
+        let of = (namespace.as_str(), workload.name.as_str());
+        logs::follow(cluster, of, &workload.container, hear, listeners).await?;
     }
     Ok(heard)
 }

@@ -1,13 +1,12 @@
 //! A Kubernetes cluster as the harness needs it: apply, wait, exec and logs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use futures::{AsyncBufReadExt, Stream, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod, Secret, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -26,6 +25,7 @@ use tokio::io::{
 use url::Url;
 
 use harness::poll::{Poll, Step};
+use harness::stage::{Part, Parts};
 use harness::suite::SecretObject;
 use harness::trouble::Trouble;
 
@@ -36,15 +36,21 @@ const CRASHES: i32 = 3;
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// A connection to one cluster.
+#[derive(Clone)]
 pub struct Cluster {
     client: Client,
-    resources: Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>,
+    place: String,
+    resources: Arc<Mutex<HashMap<GroupVersionKind, (ApiResource, Scope)>>>,
 }
 
 impl Cluster {
     /// Connects with a kubeconfig's text, or the user's own where there is
-    /// none, through the named context.
-    pub async fn connect(kubeconfig: Option<&str>, context: &str) -> Result<Self> {
+    /// none, through the named context. `place` means it on the command line.
+    pub async fn connect(
+        kubeconfig: Option<&str>,
+        context: &str,
+        place: impl Into<String>,
+    ) -> Result<Self> {
         let kubeconfig = match kubeconfig {
             Some(text) => Kubeconfig::from_yaml(text),
             None => Kubeconfig::read(),
@@ -72,8 +78,18 @@ impl Cluster {
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
         Ok(Self {
             client: Client::try_from(config)?,
-            resources: Mutex::default(),
+            place: place.into(),
+            resources: Arc::default(),
         })
+    }
+
+    /// What means it on the command line.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// The server's version; fails where there is no answer.
@@ -188,8 +204,7 @@ impl Cluster {
                 if is_rolled_out(&deployment) {
                     return Ok(Step::Done(()));
                 }
-                let selected = ListParams::default().labels(&format!("app={name}"));
-                let listed = pods.list(&selected).await?;
+                let listed = pods.list(&pods_of(&deployment)).await?;
                 let reasons: Vec<_> = listed.iter().filter_map(waiting_reason).collect();
                 if let Some(fatal) = reasons.iter().find(|r| r.contains("ImagePullBackOff")) {
                     bail!(Trouble::new(
@@ -202,7 +217,11 @@ impl Cluster {
                     let last_words = last_words(&pods, &pod, &container).await;
                     bail!(Trouble::new(
                         format!("{namespace}/{name} keeps crashing; its last words:\n{last_words}"),
-                        "mend what they say; `mesh up --keep` leaves the pod there to look at",
+                        format!(
+                            "mend what they say; `mesh up {} --keep` leaves the pod there to \
+                             look at",
+                            self.place
+                        ),
                     ));
                 }
                 Ok(Step::NotYet(if reasons.is_empty() {
@@ -214,10 +233,10 @@ impl Cluster {
             .await
     }
 
-    /// Deletes the pods with the label `app=APP`; their Deployment makes new ones.
-    pub async fn delete_pods(&self, namespace: &str, app: &str) -> Result<()> {
+    /// Deletes the pods of a Deployment, which makes new ones.
+    pub async fn delete_pods(&self, namespace: &str, deployment: &str) -> Result<()> {
+        let selected = self.selected(namespace, deployment).await?;
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let selected = ListParams::default().labels(&format!("app={app}"));
         api.delete_collection(&DeleteParams::default(), &selected)
             .await?;
         Ok(())
@@ -232,21 +251,52 @@ impl Cluster {
         Ok(())
     }
 
-    /// A running, ready pod with the label `app=APP`.
-    pub async fn pod(&self, namespace: &str, app: &str) -> Result<String> {
+    /// Every pod of a Deployment that is ready and stays; one at least.
+    pub async fn pods(&self, namespace: &str, deployment: &str) -> Result<Vec<Pod>> {
+        let selected = self.selected(namespace, deployment).await?;
+        let ready = self.ready(namespace, &selected).await?;
+        if ready.is_empty() {
+            bail!(Trouble::new(
+                format!("no pod of Deployment {namespace}/{deployment} is ready"),
+                format!("wait for it, or bring the mesh up: mesh up {}", self.place),
+            ));
+        }
+        Ok(ready)
+    }
+
+    async fn ready(&self, namespace: &str, selected: &ListParams) -> Result<Vec<Pod>> {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let pods = api
-            .list(&ListParams::default().labels(&format!("app={app}")))
-            .await?;
-        pods.into_iter()
-            .find(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod))
-            .map(|pod| pod.name_any())
-            .with_context(|| {
-                Trouble::new(
-                    format!("no ready pod with app={app} in namespace {namespace}"),
-                    "bring the mesh up: mesh up",
-                )
-            })
+        let pods = api.list(selected).await?.into_iter();
+        Ok(pods
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod))
+            .collect())
+    }
+
+    /// Any of them, by its name.
+    pub async fn pod(&self, namespace: &str, deployment: &str) -> Result<String> {
+        Ok(self.pods(namespace, deployment).await?[0].name_any())
+    }
+
+    async fn selected(&self, namespace: &str, deployment: &str) -> Result<ListParams> {
+        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace);
+        let found = api.get_opt(deployment).await?.with_context(|| {
+            Trouble::new(
+                format!("there is no Deployment {namespace}/{deployment}"),
+                format!("bring the mesh up: mesh up {}", self.place),
+            )
+        })?;
+        Ok(pods_of(&found))
+    }
+
+    /// The pods of these namespaces, as parts of a mesh.
+    pub async fn parts(&self, namespaces: &[String]) -> Result<Parts> {
+        let mut parts = Parts::new();
+        for namespace in namespaces {
+            let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+            let pods = pods.list(&ListParams::default()).await?;
+            parts.extend(pods.iter().filter_map(part));
+        }
+        Ok(parts)
     }
 
     /// The address of a pod.
@@ -259,14 +309,6 @@ impl Cluster {
             .and_then(|status| status.pod_ip)
             .context("a pod without address")?;
         Ok(address.parse()?)
-    }
-
-    /// The labels of a pod.
-    pub async fn pod_labels(&self, namespace: &str, pod: &str) -> Result<BTreeMap<String, String>> {
-        let pod = Api::<Pod>::namespaced(self.client.clone(), namespace)
-            .get(pod)
-            .await?;
-        Ok(pod.labels().clone())
     }
 
     /// A Secret, if it is there.
@@ -313,35 +355,22 @@ impl Cluster {
         };
         let wanted = url.port_or_known_default().map(i32::from);
         let service = Api::<Service>::namespaced(self.client.clone(), namespace);
-        let service = service.get(name).await?;
-        let mut ports = service.spec.into_iter().filter_map(|it| it.ports).flatten();
+        let spec = service.get(name).await?.spec.unwrap_or_default();
+        let mut ports = spec.ports.into_iter().flatten();
         let port = ports.find(|port| Some(port.port) == wanted);
         let target = port.and_then(|port| port.target_port);
-        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let pod = self.pod(namespace, name).await?;
-        let target = container_port(&pods.get(&pod).await?, target.as_ref());
+        let selected = selected_by(spec.selector.iter().flatten());
+        let ready = self.ready(namespace, &selected).await?;
+        let pod = ready
+            .first()
+            .with_context(|| format!("no ready pod is behind {url}"))?;
+        let target = container_port(pod, target.as_ref());
         let target = target.with_context(|| format!("no container port behind {url}"))?;
-        let mut forwarder = pods.portforward(&pod, &[target]).await?;
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let mut forwarder = pods.portforward(&pod.name_any(), &[target]).await?;
         forwarder
             .take_stream(target)
             .context("no port was forwarded")
-    }
-
-    /// The lines that a container writes from now on.
-    pub async fn follow_log(
-        &self,
-        namespace: &str,
-        pod: &str,
-        container: &str,
-    ) -> Result<impl Stream<Item = std::io::Result<String>> + use<>> {
-        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
-        let params = LogParams {
-            container: Some(container.to_owned()),
-            follow: true,
-            tail_lines: Some(0),
-            ..LogParams::default()
-        };
-        Ok(api.log_stream(pod, &params).await?.lines().into_stream())
     }
 
     /// Writes what helps to understand a failure into a folder, redacted:
@@ -560,6 +589,41 @@ fn container_port(pod: &Pod, target: Option<&IntOrString>) -> Option<u16> {
     }
 }
 
+/// The pods that have all of these labels.
+fn selected_by<'a>(labels: impl Iterator<Item = (&'a String, &'a String)>) -> ListParams {
+    let labels: Vec<_> = labels
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    ListParams::default().labels(&labels.join(","))
+}
+
+fn pods_of(deployment: &Deployment) -> ListParams {
+    selected_by(deployment.spec.selector.match_labels.iter().flatten())
+}
+
+/// A pod, as long as it is to stay, by the containers that it has right now.
+fn part(pod: &Pod) -> Option<(String, Part)> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let namespace = pod.namespace().unwrap_or_default();
+    let ids = container_statuses(pod).map(|status| status.container_id.clone());
+    let ended = container_statuses(pod).filter_map(|status| {
+        let ended = status.last_state.as_ref()?.terminated.as_ref()?;
+        let reason = ended.reason.as_deref().unwrap_or("ended");
+        let code = ended.exit_code;
+        Some(format!("{}: {reason}, exit code {code}", status.name))
+    });
+    let state: Vec<_> = waiting_reason(pod).into_iter().chain(ended).collect();
+    Some((
+        format!("pod {namespace}/{}", pod.name_any()),
+        Part {
+            id: format!("{:?} {:?}", pod.uid(), ids.collect::<Vec<_>>()),
+            state: state.join("; "),
+        },
+    ))
+}
+
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod
         .status
@@ -570,7 +634,7 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-fn container_statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+pub(crate) fn container_statuses(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     pod.status.iter().flat_map(|status| {
         let init = status.init_container_statuses.iter().flatten();
         init.chain(status.container_statuses.iter().flatten())
@@ -622,4 +686,69 @@ fn pretty<T: serde::Serialize>(value: &T) -> Result<String> {
 fn write_redacted(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, harness::redact::redact(text))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use harness::stage::broken;
+
+    use super::*;
+
+    fn pod(name: &str, id: &str, more: &serde_json::Value) -> Pod {
+        let mut pod = serde_json::json!({
+            "metadata": {"namespace": "demo", "name": name, "uid": name},
+            "status": {"containerStatuses": [{"name": "backend", "image": "", "imageID": "",
+                "ready": true, "restartCount": 0, "containerID": id,
+                "state": {"running": {}}}]},
+        });
+        let status = pod.pointer_mut("/status/containerStatuses/0").unwrap();
+        status
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn parts(pods: &[Pod]) -> Parts {
+        pods.iter().filter_map(part).collect()
+    }
+
+    #[test]
+    fn pod_that_is_deleted_or_restarted_is_told_with_its_end() {
+        let nothing = serde_json::json!({});
+        let ended = serde_json::json!({"lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}});
+        let before = parts(&[
+            pod("a", "1", &nothing),
+            pod("b", "2", &nothing),
+            pod("c", "3", &nothing),
+        ]);
+        let mut leaving = pod("c", "3", &nothing);
+        leaving.metadata.deletion_timestamp =
+            serde_json::from_value("2026-12-01T00:00:00Z".into()).unwrap();
+        let after = parts(&[
+            pod("a", "1", &nothing),
+            pod("b", "4", &ended),
+            leaving,
+            pod("d", "5", &nothing),
+        ]);
+        assert_eq!(
+            broken(&before, &after),
+            [
+                "pod demo/b has been restarted: backend: OOMKilled, exit code 137",
+                "pod demo/c is gone"
+            ]
+        );
+        assert!(broken(&before, &before).is_empty());
+    }
+
+    #[test]
+    fn pods_are_selected_by_all_labels_of_their_deployment() {
+        let deployment = serde_json::json!({"spec": {
+            "selector": {"matchLabels": {"app": "backend", "version": "v1"}}, "template": {}}});
+        let selected = pods_of(&serde_json::from_value(deployment).unwrap());
+        assert_eq!(
+            selected.label_selector.as_deref(),
+            Some("app=backend,version=v1")
+        );
+    }
 }

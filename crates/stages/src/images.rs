@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::tool::Tool;
+use crate::tool::{Tool, cargo_build};
 use crate::versions::versions;
 use harness::suite::{Program, Suite};
 use harness::trouble::Trouble;
@@ -23,20 +23,20 @@ pub async fn build_services(programs: &[Program], scratch: &Path) -> Result<()> 
     let packages = programs.iter().flat_map(|it| ["--package", &it.package]);
     // Static, because the images hold nothing else; the services resolve
     // names without libc.
-    Tool::new("cargo")
-        .args(["build", "--release", "--quiet", "--target", &target])
-        .args(packages)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .env("TMPDIR", scratch)
-        .current_dir(workspace::path("."))
-        .stderr_shown()
-        .run()
-        .await?;
-    let binaries = workspace::target_dir().join(&target).join("release");
+    let built = cargo_build(|cargo| {
+        cargo
+            .args(["--target", &target])
+            .args(packages)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("TMPDIR", scratch)
+    })
+    .await?;
     for Program { image, package, .. } in programs {
         let context = tempfile::tempdir_in(scratch)?;
-        std::fs::copy(binaries.join(package), context.path().join(package))
-            .with_context(|| format!("cargo left no binary `{package}`"))?;
+        let binary = built.get(package);
+        let binary = binary.with_context(|| format!("cargo left no binary `{package}`"))?;
+        std::fs::copy(binary, context.path().join(package))
+            .with_context(|| binary.display().to_string())?;
         let recipe = workspace::path(package).join("Dockerfile");
         build(image, &recipe, context.path()).await?;
     }

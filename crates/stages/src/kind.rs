@@ -13,6 +13,7 @@ use crate::tool::Tool;
 pub use begun::Begun;
 use harness::case::StageName;
 use harness::poll::Timeouts;
+use harness::redact::know;
 use harness::suite::Suite;
 use harness::trouble::Trouble;
 use harness::workspace;
@@ -66,9 +67,9 @@ impl Kind {
             bail!(Trouble::new(
                 format!("a kind cluster `{}` is already there", self.name),
                 format!(
-                    "ask it with `mesh verify --name {0}`, remove it with `mesh down --name {0}`, \
-                     or choose another --name",
-                    self.name
+                    "ask it with `mesh verify{0}`, remove it with `mesh down{0}`, or choose \
+                     another --name",
+                    self.name.argument()
                 ),
             ));
         }
@@ -84,7 +85,7 @@ impl Kind {
         if !self.exists().await? {
             bail!(Trouble::new(
                 format!("there is no kind cluster `{}`", self.name),
-                format!("bring it up: mesh up --name {}", self.name),
+                format!("bring it up: mesh up{}", self.name.argument()),
             ));
         }
         let cluster = self.connect().await?;
@@ -151,6 +152,12 @@ impl Kind {
             .args(["get", "kubeconfig", "--name", self.name.as_str()])
             .run()
             .await?;
-        Cluster::connect(Some(&kubeconfig), &format!("kind-{}", self.name)).await
+        let lines = kubeconfig.lines().map(str::trim_start);
+        for key in lines.filter_map(|line| line.strip_prefix("client-key-data: ")) {
+            know(&key.into());
+        }
+        let context = format!("kind-{}", self.name);
+        let place = format!("--stage kind{}", self.name.argument());
+        Cluster::connect(Some(&kubeconfig), &context, place).await
     }
 }

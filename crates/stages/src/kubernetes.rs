@@ -8,17 +8,18 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use envoy::sidecar::Sidecar;
-use futures::{StreamExt, future};
+use futures::future;
 use harness::attack::{AppLine, Origin, RawAnswer, Sent, Shot, Target};
 use harness::case::StageName;
 use harness::evidence::Evidence;
 use harness::poll::Timeouts;
 use harness::rules::Rules;
 use harness::secrets::RealmSecrets;
-use harness::stage::Stage;
+use harness::stage::{Parts, Stage};
 use harness::suite::Suite;
 use harness::suite::manifest::{deployments, objects};
 use harness::trouble::Trouble;
+use kube::ResourceExt as _;
 use kube::core::DynamicObject;
 use policy::Workload;
 use token_client::batch;
@@ -27,6 +28,7 @@ use url::Url;
 
 use crate::attacker;
 use crate::cluster::{self, Cluster};
+use crate::logs;
 use crate::manifest::{dynamic, load_kustomization};
 use crate::secrets;
 use crate::tls;
@@ -106,25 +108,17 @@ fn is_namespace(object: &DynamicObject) -> bool {
 /// What proxies have recorded by now.
 type Heard = Arc<Mutex<Evidence>>;
 
-/// Reads the access log of the sidecar of a workload (namespace and name) from
-/// now on.
-async fn follow_proxy(
+/// Reads the access logs of the sidecars of a workload (namespace and name) from now
+/// on.
+async fn follow_proxies(
     cluster: &Cluster,
-    (namespace, name): (&str, &str),
+    of: (&str, &str),
     heard: &Heard,
     listeners: &mut JoinSet<()>,
 ) -> Result<()> {
-    let pod = cluster.pod(namespace, name).await?;
-    let lines = cluster.follow_log(namespace, &pod, "istio-proxy").await?;
-    let mut lines = Box::pin(lines);
     let heard = heard.clone();
-    listeners.spawn(async move {
-        while let Some(Ok(line)) = lines.next().await {
-            let mut heard = heard.lock().expect("lock must be whole");
-            heard.read([line.as_str()]);
-        }
-    });
-    Ok(())
+    let hear = move |line: &str| heard.lock().expect("lock must be whole").read([line]);
+    logs::follow(cluster, of, "istio-proxy", hear, listeners).await
 }
 
 /// A mesh in a cluster, with a line to each caller and an ear at each proxy.
@@ -166,11 +160,11 @@ impl<'a> KubernetesStage<'a> {
         let (evidence, callers_evidence) = (Heard::default(), Heard::default());
         for workload in suite.workloads.iter().filter(|it| it.has_sidecar) {
             let of = (workload.namespace.as_str(), workload.name.as_str());
-            follow_proxy(&cluster, of, &evidence, &mut listeners).await?;
+            follow_proxies(&cluster, of, &evidence, &mut listeners).await?;
         }
         for caller in suite.callers.iter().filter(|it| it.has_sidecar) {
             let of = (caller.namespace.as_str(), caller.deployment.as_str());
-            follow_proxy(&cluster, of, &callers_evidence, &mut listeners).await?;
+            follow_proxies(&cluster, of, &callers_evidence, &mut listeners).await?;
         }
         let app_lines = attacker::follow_apps(suite, &cluster, &mut listeners).await?;
         Ok(Self {
@@ -203,6 +197,10 @@ impl Stage for KubernetesStage<'_> {
         self.name
     }
 
+    fn place(&self) -> String {
+        self.cluster.place().to_owned()
+    }
+
     fn versions(&self) -> BTreeMap<String, String> {
         let v = versions();
         [
@@ -222,7 +220,10 @@ impl Stage for KubernetesStage<'_> {
             .with_context(|| {
                 Trouble::new(
                     "the mesh has no realm secrets",
-                    "bring it up: mesh down && mesh up",
+                    format!(
+                        "bring it up anew: mesh down {0} && mesh up {0}",
+                        self.place()
+                    ),
                 )
             })?;
         secrets::from_secrets(self.suite, &there)
@@ -255,6 +256,10 @@ impl Stage for KubernetesStage<'_> {
         tls::get(stream, &url, &secrets.authorities()).await
     }
 
+    async fn parts(&self) -> Result<Parts> {
+        self.cluster.parts(&self.suite.namespaces()?).await
+    }
+
     fn evidence(&self) -> Evidence {
         self.evidence.lock().expect("lock must be whole").clone()
     }
@@ -269,25 +274,25 @@ impl Stage for KubernetesStage<'_> {
         Ok(*address)
     }
 
-    fn comparable(&self) -> Vec<String> {
-        let sidecars = self.suite.sidecars();
-        sidecars.into_iter().map(|sidecar| sidecar.title).collect()
-    }
-
     async fn difference(&self, workload: &str, rules: &Rules) -> Result<Option<String>> {
         let mut sidecars = self.suite.sidecars().into_iter();
         let found = sidecars.find(|sidecar| sidecar.title == workload);
         let found = found.with_context(|| format!("no sidecar of {workload}"))?;
-        let pod = self.cluster.pod(found.namespace, found.deployment).await?;
-        let labels = self.cluster.pod_labels(found.namespace, &pod).await?;
-        let workload = Workload {
-            namespace: found.namespace.to_owned(),
-            labels,
-        };
-        let config = self.cluster.proxy_config(found.namespace, &pod).await?;
-        Sidecar::read(workload, &config)
-            .with_context(|| format!("the sidecar of {pod}"))?
-            .difference(rules)
+        for pod in self.cluster.pods(found.namespace, found.deployment).await? {
+            let name = pod.name_any();
+            let workload = Workload {
+                namespace: found.namespace.to_owned(),
+                labels: pod.labels().clone(),
+            };
+            let config = self.cluster.proxy_config(found.namespace, &name).await?;
+            let difference = Sidecar::read(workload, &config)
+                .and_then(|sidecar| sidecar.difference(rules))
+                .with_context(|| format!("the sidecar of {name}"))?;
+            if difference.is_some() {
+                return Ok(difference);
+            }
+        }
+        Ok(None)
     }
 
     fn cannot_attack(&self, from: &Origin, request: &Sent) -> Option<String> {

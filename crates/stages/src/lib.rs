@@ -10,6 +10,7 @@ pub mod kind;
 pub mod kubernetes;
 pub mod local;
 pub mod lock;
+mod logs;
 pub mod manifest;
 pub mod name;
 pub mod scratch;
@@ -17,12 +18,3 @@ pub mod secrets;
 mod tls;
 pub mod tool;
 pub mod versions;
-
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
-
-/// Where it is kept what meshes there are.
-fn state_dir() -> Result<PathBuf> {
-    harness::workspace::state_dir().context("neither XDG_STATE_HOME nor HOME is set")
-}

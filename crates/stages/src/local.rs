@@ -15,7 +15,9 @@ mod pod;
 mod process;
 mod running;
 mod state;
+mod understood;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -25,7 +27,7 @@ use futures::future;
 use crate::artifacts;
 use crate::name::MeshName;
 use crate::secrets;
-use crate::tool::Tool;
+use crate::tool::cargo_build;
 use harness::poll::Timeouts;
 use harness::report::phases::Phases;
 use harness::suite::{Program, Suite};
@@ -83,9 +85,9 @@ impl Local {
             bail!(Trouble::new(
                 format!("a local stage `{}` is already there", self.name),
                 format!(
-                    "ask it with `mesh verify --stage local --name {0}`, remove it with \
-                     `mesh down --stage local --name {0}`, or choose another --name",
-                    self.name
+                    "ask it with `mesh verify --stage local{0}`, remove it with `mesh down \
+                     --stage local{0}`, or choose another --name",
+                    self.name.argument()
                 ),
             ));
         }
@@ -99,20 +101,21 @@ impl Local {
         let Some(mark) = Mark::find(&self.name, &self.folder)? else {
             bail!(Trouble::new(
                 format!("there is no local stage `{}`", self.name),
-                format!("bring it up: mesh up --stage local --name {}", self.name),
+                format!("bring it up: mesh up --stage local{}", self.name.argument()),
             ));
         };
+        understood::check(suite)?;
         let read = || anyhow::Ok((State::of(&mark)?, state::load_secrets(suite, &mark.folder)?));
         let (saved, secrets) = read().with_context(|| {
             Trouble::new(
                 format!("local stage `{}` is not whole", self.name),
                 format!(
-                    "remove it with `mesh down --stage local --name {}` and bring it up again",
-                    self.name
+                    "remove it with `mesh down --stage local{}` and bring it up again",
+                    self.name.argument()
                 ),
             )
         })?;
-        let stage = LocalStage::new(suite, saved, secrets);
+        let stage = LocalStage::new(suite, self.name.clone(), saved, secrets);
         stage.check_alive()?;
         Ok(stage)
     }
@@ -176,9 +179,9 @@ impl Begun {
             plan::start_sidecars(&envoy, &mut lock())
         };
         let services = phases.time("compile the services", self.build(&suite.programs));
-        let (secrets, (), ()) = tokio::try_join!(keycloak, sidecars, services)?;
-        plan.start_apps(&mut lock())?;
-        let stage = LocalStage::new(suite, lock().clone(), secrets);
+        let (secrets, (), programs) = tokio::try_join!(keycloak, sidecars, services)?;
+        plan.start_apps(&programs, &mut lock())?;
+        let stage = LocalStage::new(suite, self.mark.name.clone(), lock().clone(), secrets);
         phases
             .time(
                 "start Envoy and the services",
@@ -188,27 +191,23 @@ impl Begun {
         Ok(stage)
     }
 
-    /// Compiles what the pods run. Outside a checkout the programs must be on PATH.
-    async fn build(&self, programs: &[Program]) -> Result<()> {
-        let checkout = workspace::path(".");
-        if !checkout.join("Cargo.lock").exists() {
-            return Ok(());
+    /// Compiles what the pods run, and says where it is. Outside a checkout the programs
+    /// must be on PATH.
+    async fn build(&self, programs: &[Program]) -> Result<BTreeMap<String, PathBuf>> {
+        if !workspace::path("Cargo.lock").exists() {
+            return Ok(BTreeMap::new());
         }
         let serving = programs.iter().filter(|it| it.listens_by.is_some());
         // Of the whole workspace, or cargo would take other features than for the
         // harness, and compile what both use once more.
-        Tool::new("cargo")
-            .args(["build", "--release", "--quiet", "--workspace"])
-            .args(serving.flat_map(|it| ["--bin", &it.package]))
-            .env(process::STAGE, &self.mark.id)
-            .env("TMPDIR", self.mark.folder.join(state::TEMPORARY))
-            // The programs are looked for where cargo puts those of this machine.
-            .env_remove("CARGO_BUILD_TARGET")
-            .current_dir(checkout)
-            .stderr_shown()
-            .run()
-            .await?;
-        Ok(())
+        let built = cargo_build(|cargo| {
+            cargo
+                .args(["--workspace"])
+                .args(serving.flat_map(|it| ["--bin", &it.package]))
+                .env(process::STAGE, &self.mark.id)
+                .env("TMPDIR", self.mark.folder.join(state::TEMPORARY))
+        });
+        Ok(built.await?)
     }
 
     /// Removes all that was made.

@@ -32,7 +32,7 @@ impl NameLock {
     /// Takes the name of a mesh, such as (`local stage`, `mesh-oidc`), for a
     /// command, such as `mesh demo`. Fails at once, with the holder, if it is taken.
     pub fn take(kind: &str, name: &str, command: &str) -> Result<Self> {
-        let folder = crate::state_dir()?.join("locks");
+        let folder = harness::workspace::state_dir()?.join("locks");
         private::ensure_folder(&folder)?;
         let path = folder.join(file_name(kind, name));
         let Some(mut lock) = FileLock::try_take(&path)? else {

@@ -25,6 +25,17 @@ pub struct MeshName(String);
 pub struct InvalidName;
 
 impl MeshName {
+    /// What a mesh is called unless the user says.
+    pub const USUAL: &str = "mesh-oidc";
+
+    /// What means it on the command line, after a space: nothing for the usual one.
+    pub fn argument(&self) -> String {
+        match self.as_str() {
+            Self::USUAL => String::new(),
+            name => format!(" --name {name}"),
+        }
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -59,7 +59,7 @@ impl Drop for Scratch {
 }
 
 fn root() -> Result<PathBuf> {
-    let cache = workspace::cache_dir().context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let cache = workspace::cache_dir()?;
     Ok(cache.join("scratch"))
 }
 

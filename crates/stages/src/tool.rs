@@ -1,15 +1,18 @@
 //! Programs that the harness calls: kind, istioctl, docker, cargo.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::versions::versions;
+use harness::workspace;
 
 /// A call of a program that did not work out.
 #[derive(Debug, Error)]
@@ -74,13 +77,6 @@ impl Tool {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
-        self
-    }
-
-    /// Hides an environment variable.
-    #[must_use]
-    pub fn env_remove(mut self, name: &str) -> Self {
-        self.command.env_remove(name);
         self
     }
 
@@ -156,6 +152,39 @@ impl Tool {
     }
 }
 
+/// Compiles programs of this checkout and says where cargo has put each, which
+/// `CARGO_BUILD_TARGET` and more have a say in.
+pub async fn cargo_build(
+    set_up: impl FnOnce(Tool) -> Tool,
+) -> Result<BTreeMap<String, PathBuf>, ToolError> {
+    let cargo = Tool::new("cargo").args(["build", "--release", "--quiet"]);
+    let told = set_up(cargo.args(["--message-format", "json-render-diagnostics"]))
+        .current_dir(workspace::path("."))
+        .stderr_shown()
+        .run()
+        .await?;
+    Ok(executables(&told))
+}
+
+/// The programs among what cargo says that it has made.
+fn executables(told: &str) -> BTreeMap<String, PathBuf> {
+    #[derive(Deserialize)]
+    struct Artifact {
+        target: Target,
+        executable: PathBuf,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+    }
+    let artifacts = told
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    artifacts
+        .map(|it: Artifact| (it.target.name, it.executable))
+        .collect()
+}
+
 /// Kills a process group: a program and what it started.
 #[derive(Debug)]
 pub struct KillOnDrop(Option<Pid>);
@@ -217,7 +246,21 @@ pub fn tail(text: &str, lines: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tool, ToolError};
+    use super::{Tool, ToolError, executables};
+
+    #[test]
+    fn programs_are_where_cargo_says() {
+        let told = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"service"},"executable":null}
+{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"backend"},"executable":"/t/x86_64-unknown-linux-musl/release/backend"}
+{"reason":"build-finished","success":true}
+"#;
+        let found = executables(told);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found["backend"].to_str(),
+            Some("/t/x86_64-unknown-linux-musl/release/backend")
+        );
+    }
 
     #[tokio::test]
     async fn output_is_what_the_program_wrote() {

@@ -52,8 +52,8 @@ impl Attacks {
         let (phases, timeouts) = (Phases::default(), Timeouts::default());
         let stage = self.place.open(&suite, &timeouts).await?;
         let asker = Asker::new(&suite, &*stage, &timeouts).await?;
-        let run = Box::pin(fire(&asker, &selection, &phases)).await?;
-        let folder = write_reports(&run)?;
+        let mut run = Box::pin(fire(&asker, &selection, &phases)).await?;
+        let folder = write_reports(&mut run)?;
         say(format!("report:   {}", folder.display()));
         self.show(&run)?;
         Ok(exit(&[run]))

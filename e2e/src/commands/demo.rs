@@ -20,6 +20,7 @@ use crate::place::Place;
 pub async fn run(suite: &Suite, name: MeshName, ask: &Ask) -> Result<ExitCode> {
     let (phases, timeouts) = (Phases::default(), Timeouts::default());
     let place = Place::local(name);
+    ask.check(suite, &place)?;
     let begun = interruptible(place.begin(suite, "mesh demo")).await?;
     let outcome = interruptible(async {
         let up = begun.up(suite, &phases, &timeouts).await?;

@@ -16,6 +16,7 @@ use crate::place::Place;
 /// Runs the command.
 pub async fn run(suite: &Suite, place: &Place, ask: &Ask, keep: bool) -> Result<ExitCode> {
     let (phases, timeouts) = (Phases::default(), Timeouts::default());
+    ask.check(suite, place)?;
     let begun = interruptible(place.begin(suite, "mesh e2e")).await?;
     let outcome = interruptible(async {
         let up = begun.up(suite, &phases, &timeouts).await?;

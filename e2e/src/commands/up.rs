@@ -17,13 +17,14 @@ pub async fn run(suite: &Suite, place: &Place, keep: bool) -> Result<ExitCode> {
     let begun = interruptible(place.begin(suite, "mesh up")).await?;
     let outcome = interruptible(async {
         let up = begun.up(suite, &phases, &timeouts).await?;
-        Ok(up.in_force)
+        Ok((up.in_force, up.stage.place()))
     });
     let outcome = Box::pin(outcome).await;
     begun.clear_up(suite, outcome.is_ok() || keep).await;
-    if outcome? {
+    let (in_force, place) = outcome?;
+    if in_force {
         return Ok(ExitCode::SUCCESS);
     }
-    say("`mesh verify` says which rows differ");
+    say(format!("`mesh verify {place}` says which rows differ"));
     Ok(ExitCode::from(1))
 }

@@ -1,5 +1,7 @@
 //! One form for messages of Envoy that can be written in several.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 /// What the members of a JSON object are.
@@ -47,13 +49,31 @@ fn member(name: String, value: Value, kind: Kind) -> (String, Value) {
     (name, value)
 }
 
-/// A key set without keys for encryption (RFC 7517 §4.2): they verify nothing,
-/// and Keycloak makes a new one at each start, which istiod learns later.
+/// What a key verifies with (RFC 7517 §4, RFC 7518 §6). Keycloak makes another
+/// certificate (`x5c`, `x5t`) for the same key at each start.
+const VERIFYING: [&str; 11] = [
+    "kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y", "k",
+];
+
+/// A key set by what verifies, in any order. Keys for encryption verify nothing, and
+/// Keycloak makes a new one at each start, which istiod learns later.
 fn verification_keys(mut key_set: Value) -> Value {
     if let Some(keys) = key_set["keys"].as_array_mut() {
         keys.retain(|key| key["use"] != "enc");
+        for key in keys.iter_mut().filter_map(Value::as_object_mut) {
+            key.retain(|name, _| VERIFYING.contains(&name.as_str()));
+        }
+        keys.sort_by_cached_key(canonical);
     }
     key_set
+}
+
+/// The members of an object in order.
+fn canonical(key: &Value) -> BTreeMap<String, String> {
+    let members = key.as_object().into_iter().flatten();
+    members
+        .map(|(name, value)| (name.clone(), value.to_string()))
+        .collect()
 }
 
 fn lower_camel_case(name: &str) -> String {

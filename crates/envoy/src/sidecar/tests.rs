@@ -79,14 +79,32 @@ fn key_sets_are_compared_as_json() {
     );
 }
 
+/// The one form of a key set in a message.
+fn key_set(keys: &Value) -> Value {
+    let text = json!({ "keys": keys }).to_string();
+    normal(json!({"localJwks": {"inlineString": text}}), Kind::Message)
+}
+
 #[test]
-fn keys_for_encryption_are_not_compared() {
-    let key_set = json!({"keys": [{"kid": "a", "use": "sig"}, {"kid": "b", "use": "enc"}]});
-    let place = json!({"localJwks": {"inlineString": key_set.to_string()}});
-    assert_eq!(
-        normal(place, Kind::Message),
-        json!({"localJwks": {"inlineString": {"keys": [{"kid": "a", "use": "sig"}]}}})
-    );
+fn keys_are_compared_by_what_verifies() {
+    let rsa = |n: &str, certificate: &str| {
+        json!({"kid": "a", "kty": "RSA", "use": "sig", "alg": "RS256", "n": n, "e": "AQAB",
+            "x5c": [certificate], "x5t": certificate, "x5t#S256": certificate})
+    };
+    let elliptic =
+        json!({"kid": "b", "kty": "EC", "use": "sig", "crv": "P-256", "x": "1", "y": "2"});
+    let encryption = |kid: &str| json!({"kid": kid, "kty": "RSA", "use": "enc", "n": kid});
+    let before = key_set(&json!([rsa("n", "old"), elliptic, encryption("c")]));
+    // As after a restart of Keycloak.
+    let after = key_set(&json!([encryption("d"), elliptic, rsa("n", "new")]));
+    assert_eq!(before, after);
+    for changed in [
+        json!([rsa("m", "old"), elliptic]),
+        json!([rsa("n", "old")]),
+        json!([rsa("n", "old"), elliptic, rsa("n", "old")]),
+    ] {
+        assert_ne!(before, key_set(&changed));
+    }
 }
 
 #[test]

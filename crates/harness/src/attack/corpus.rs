@@ -33,7 +33,7 @@ pub struct Corpus {
     attacks: Vec<Attack>,
 }
 
-/// No attack matches any filter.
+/// No attack matches a filter.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no attack matches `{0}`; `--filter` takes a part of a name or class, or a pattern with `*`"
@@ -121,17 +121,19 @@ impl Corpus {
     /// The attacks that any filter means by name or class, and the controls; all
     /// without a filter. The short form has the first of each group only.
     pub fn select(&self, filters: &[String], short: bool) -> Result<Vec<&Attack>, NothingSelected> {
-        let meant = |attack: &Attack| {
-            filters.is_empty()
-                || filters.iter().any(|filter| {
-                    *filter == attack.name
-                        || matches(filter, &attack.name)
-                        || matches(filter, &attack.class)
-                })
+        let matched = |filter: &String, attack: &Attack| {
+            *filter == attack.name
+                || matches(filter, &attack.name)
+                || matches(filter, &attack.class)
         };
-        if !self.attacks.iter().any(meant) {
-            return Err(NothingSelected(filters.join("`, `")));
+        for filter in filters {
+            if !self.attacks.iter().any(|attack| matched(filter, attack)) {
+                return Err(NothingSelected(filter.clone()));
+            }
         }
+        let meant = |attack: &Attack| {
+            filters.is_empty() || filters.iter().any(|filter| matched(filter, attack))
+        };
         let mut groups = BTreeSet::new();
         Ok(self
             .attacks

@@ -25,6 +25,7 @@ use crate::report::phases::Phases;
 use crate::report::{Row, RowOf, Run};
 use crate::stage::Stage;
 use crate::token::{Object, Provenance, Recipe};
+use crate::trouble::Trouble;
 use crate::verdict::{Mismatch, Outcome, excerpt};
 
 /// Attacks under way at once.
@@ -57,6 +58,10 @@ pub async fn fire(asker: &Asker<'_>, selection: &Selection, phases: &Phases) -> 
     let own = suite.path(&usual.folder);
     let corpus = Corpus::load(selection.corpus.as_ref().unwrap_or(&own), suite)?;
     let attacks = corpus.select(&selection.filters, selection.short)?;
+    let cannot = |attack: &&Attack| attack.is_control() || reason_to_skip(stage, attack).is_some();
+    if attacks.iter().all(cannot) && !attacks.iter().all(|attack| attack.is_control()) {
+        return Err(nothing_to_send(stage).into());
+    }
     let needed: BTreeSet<_> = attacks.iter().flat_map(|attack| attack.grants()).collect();
     let granted = asker.obtain_grants(&needed).await?;
     let smith = Smith::new(asker.mint(&granted))?;
@@ -102,8 +107,20 @@ pub async fn fire(asker: &Asker<'_>, selection: &Selection, phases: &Phases) -> 
         usual_caller: usual.from.clone(),
         versions: stage.versions(),
         phases: phases.done(),
+        // And the check of what else arrived.
+        of: corpus.all().len() + 1,
         rows,
     })
+}
+
+fn nothing_to_send(stage: &dyn Stage) -> Trouble {
+    Trouble::new(
+        format!(
+            "nothing would be judged: none of the attacks that are meant can be sent on stage {}",
+            stage.name()
+        ),
+        "name others with --filter, or another stage: without Docker every attack can be sent",
+    )
 }
 
 fn seen(stage: &dyn Stage) -> Vec<AppRecord> {
@@ -494,7 +511,7 @@ impl Books<'_, '_> {
         } else {
             format!(" --filter '{}'", name.replace('\'', r"'\''"))
         };
-        format!("cargo mesh attacks --stage {}{filter}", self.of.stage)
+        format!("cargo mesh attacks {}{filter}", self.of.place)
     }
 }
 

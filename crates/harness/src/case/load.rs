@@ -1,11 +1,12 @@
 //! Reading cases, and refusing a table that could not fail.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_saphyr::Spanned;
 
 use super::{Case, Cases, Expected, ExpectedAnswer, ExpectedBody, OneOrMany, Request, StageName};
@@ -23,6 +24,9 @@ impl Cases {
         let mut whole = true;
         for path in yaml_files(dir)? {
             match read_yaml::<FamilyYaml>(&path) {
+                Ok(family) if family.cases.is_empty() => {
+                    problems.push(Problem::new(&path, 0, "no cases here"));
+                }
                 Ok(family) => located.extend(family.into_cases(&path, suite, &mut problems)),
                 Err(error) => {
                     error.add_to(&mut problems)?;
@@ -180,6 +184,15 @@ impl TryFrom<ExpectedYaml> for Expected {
     type Error = &'static str;
 
     fn try_from(yaml: ExpectedYaml) -> Result<Self, Self::Error> {
+        if yaml.body_contains.as_ref().is_some_and(String::is_empty) {
+            return Err("every body has an empty `body_contains`: say more, or nothing of it");
+        }
+        if yaml.json.as_ref().is_some_and(Object::is_empty) {
+            return Err("every object has no members: say which `json` must have");
+        }
+        if yaml.details.as_deref() == Some("*") {
+            return Err("everything matches the details `*`: say more, or nothing of them");
+        }
         let body = match (yaml.body, yaml.body_contains, yaml.json) {
             (None, None, None) => None,
             (Some(text), None, None) => Some(ExpectedBody::Exact(text)),
@@ -269,6 +282,20 @@ struct Located {
 }
 
 impl Case {
+    /// What is expected of members of a JSON body, under whatever profile.
+    fn members(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let verdicts = self.in_profile.values().chain([&self.expect]);
+        verdicts
+            .filter_map(|expected| match &expected.answer {
+                ExpectedAnswer::Http {
+                    body: Some(ExpectedBody::Json(members)),
+                    ..
+                } => Some(members),
+                _ => None,
+            })
+            .flatten()
+    }
+
     /// What is wrong with this case, seen by itself.
     fn problems(&self, suite: &Suite) -> Vec<String> {
         let mut problems = vec![];
@@ -323,6 +350,21 @@ fn check(located: &[Located], suite: &Suite, problems: &mut Vec<Problem>) {
             ));
         }
         this.case.problems(suite).into_iter().for_each(complain);
+    }
+    let present: BTreeSet<_> = located
+        .iter()
+        .flat_map(|this| this.case.members())
+        .filter_map(|(name, value)| (!value.is_null()).then_some(name))
+        .collect();
+    for this in located {
+        let absent = this.case.members().filter(|(_, value)| value.is_null());
+        for (name, _) in absent.filter(|(name, _)| !present.contains(name)) {
+            let text = format!(
+                "`{name}: null` holds of every body if it is misspelled: some case must expect a \
+                 value of `{name}`"
+            );
+            problems.push(Problem::new(&this.path, this.line, text));
+        }
     }
     for this in located {
         let control = this

@@ -43,13 +43,6 @@ fn every_refusal_by_the_rules_says_what_was_missed() {
 }
 
 #[test]
-fn every_grant_is_used_by_some_case() {
-    let suite = project();
-    let known: BTreeSet<_> = suite.grants.keys().map(String::as_str).collect();
-    assert_eq!(grants_needed(suite.cases.all()), known);
-}
-
-#[test]
 fn every_file_says_first_what_it_is_for() {
     for entry in fs::read_dir(workspace::path("e2e/cases")).unwrap() {
         let path = entry.unwrap().path();
@@ -182,12 +175,57 @@ cases:
 }
 
 #[test]
-fn suite_without_cases_is_refused() {
-    let text = load("family: none\ncases: []\n").unwrap_err();
-    assert!(text.ends_with("no cases here"), "{text}");
+fn file_without_cases_is_refused_by_name() {
+    for text in [
+        "family: none\ncases: []\n",
+        "family: none\ncases:\n",
+        "",
+        "# all gone\n",
+    ] {
+        let error = load(text).unwrap_err();
+        assert!(error.starts_with("10-some.yaml"), "{error}");
+    }
 }
 
-// === Inheritance and selection ===
+#[test]
+fn expectation_that_holds_of_every_answer_is_refused() {
+    for (expected, complaint) in [
+        (
+            "body_contains: ''",
+            "every body has an empty `body_contains`",
+        ),
+        ("json: {}", "every object has no members"),
+        ("details: '*'", "everything matches the details `*`"),
+    ] {
+        let text = complaint_of_verdict(expected);
+        assert!(text.starts_with("10-some.yaml:5: "), "{text}");
+        assert!(text.contains(complaint), "{text}");
+    }
+}
+
+#[test]
+fn member_that_is_null_everywhere_is_taken_for_misspelled() {
+    let text = complaint_of_verdict("json: {sub: x, emial: null}");
+    assert_eq!(
+        text,
+        "10-some.yaml:5: `emial: null` holds of every body if it is misspelled: some case must \
+         expect a value of `emial`"
+    );
+    let another =
+        "  - {name: b, token: none, expect: {status: 200, json: {email: a@b}, decided_by: app}}";
+    let both = format!(
+        "  - {{name: a, token: none, expect: {{status: 200, json: {{email: null}}, decided_by: app}}}}\n{another}"
+    );
+    assert!(load(&with_control(&both)).is_ok());
+}
+
+fn complaint_of_verdict(expected: &str) -> String {
+    complaint(&format!(
+        "  - {{name: a, token: none, expect: {{status: 200, {expected}, decided_by: app}}}}"
+    ))
+}
+
+// === Inheritance ===
 
 const TWO_PROFILES: &str = "
 family: some
@@ -243,44 +281,6 @@ fn one_case_is_found_by_its_name_or_a_part_that_no_other_has() {
     );
     let text = cases.find("x").unwrap_err().to_string();
     assert_eq!(text, "no case is called `x`; `mesh verify` lists them");
-}
-
-#[test]
-fn selection_brings_the_controls_along() {
-    let cases = load(TWO_PROFILES).unwrap();
-    let names = |filter: &str| -> Vec<_> {
-        let filters = [filter.to_owned()];
-        cases
-            .select(&filters)
-            .unwrap()
-            .into_iter()
-            .map(|case| case.name.clone())
-            .collect()
-    };
-    assert_eq!(names("JUNK"), ["ok", "junk"]);
-    assert_eq!(names("no*"), ["ok", "no token"]);
-    assert_eq!(names("some").len(), 3);
-}
-
-#[test]
-fn filter_that_is_a_name_means_that_case_alone() {
-    let cases = load(TWO_PROFILES).unwrap();
-    let selected = cases.select(&["ok".to_owned()]).unwrap();
-    assert_eq!(
-        selected.iter().map(|case| &case.name).collect::<Vec<_>>(),
-        ["ok"]
-    );
-}
-
-#[test]
-fn selection_of_nothing_is_an_error() {
-    let cases = load(TWO_PROFILES).unwrap();
-    let error = cases.select(&["token no".to_owned()]).unwrap_err();
-    assert!(
-        error.to_string().starts_with("no case matches `token no`"),
-        "{error}"
-    );
-    assert_eq!(cases.select(&[]).unwrap().len(), 3);
 }
 
 // === Preparation ===
@@ -385,7 +385,7 @@ fn claims_of_the_token_are_filled_into_the_expected_body() {
     let prepared = prepare(
         "  - name: a
     token: {granted: user}
-    expect: {status: 200, json: {sub: '{token.sub}', email: '{token.email}'}, decided_by: app}",
+    expect: {status: 200, json: {sub: '{token.sub}', emial: '{token.emial}'}, decided_by: app}",
     );
     let ExpectedAnswer::Http {
         body: Some(ExpectedBody::Json(members)),
@@ -396,7 +396,8 @@ fn claims_of_the_token_are_filled_into_the_expected_body() {
     };
     assert_eq!(
         Value::Object(members),
-        serde_json::json!({"sub": "42", "email": null})
+        serde_json::json!({"sub": "42", "emial": "{token.emial}"}),
+        "a claim that the token has not is no `null`, which absence would match"
     );
 }
 

@@ -7,6 +7,7 @@ use super::{Run, Tally};
 #[derive(Serialize)]
 struct Report<'a> {
     succeeded: bool,
+    judged: usize,
     tally: Tally,
     #[serde(flatten)]
     run: &'a Run,
@@ -17,6 +18,7 @@ pub fn render(run: &Run) -> serde_json::Result<String> {
     let run = &run.redacted();
     let report = Report {
         succeeded: run.succeeded(),
+        judged: run.tally().judged(),
         tally: run.tally(),
         run,
     };

@@ -10,6 +10,7 @@ fn of(profile: &str) -> RowOf<'_> {
     RowOf {
         suite: project(),
         stage: StageName::Kind,
+        place: "--stage kind",
         profile,
     }
 }
@@ -42,7 +43,7 @@ fn row(name: &str, family: &str, outcome: Outcome) -> Row {
     }
 }
 
-fn run() -> Run {
+pub(crate) fn run() -> Run {
     let passed = row("user is allowed", "allowed", Outcome::Passed);
     let mismatches = vec![
         Mismatch::new("status", "401", "200"),
@@ -100,6 +101,7 @@ fn run() -> Run {
                 seconds: 2.04,
             },
         ],
+        of: 5,
         rows: vec![passed, failed, skipped],
     }
 }
@@ -174,7 +176,7 @@ fn run_in_which_nothing_was_judged_does_not_succeed() {
     assert!(!run.succeeded());
     assert_eq!(
         run.summary(),
-        "0 passed, 0 failed, 1 skipped: nothing was judged, so nothing is proved"
+        "0 of 5 rows judged: 0 passed, 0 failed, 1 skipped"
     );
     assert!(all_passed().succeeded());
 }
@@ -182,7 +184,10 @@ fn run_in_which_nothing_was_judged_does_not_succeed() {
 #[test]
 fn one_failure_is_enough_to_fail_the_run() {
     assert!(!run().succeeded());
-    assert_eq!(run().summary(), "1 passed, 1 failed, 1 skipped");
+    assert_eq!(
+        run().summary(),
+        "2 of 5 rows judged: 1 passed, 1 failed, 1 skipped"
+    );
 }
 
 #[test]
@@ -198,7 +203,7 @@ fn row_without_its_control_fails_the_run_and_is_told_in_one_line() {
     assert!(!run.succeeded());
     assert_eq!(
         run.summary(),
-        "1 passed, 0 failed, 2 inconclusive, 0 skipped"
+        "3 of 5 rows judged: 1 passed, 0 failed, 2 inconclusive, 0 skipped"
     );
     let line = "inconclusive, because their control did not pass: no token; junk";
     for text in [table::render(&run, false), markdown::render(&run)] {
@@ -276,11 +281,11 @@ fn markdown_keeps_markup_of_others_from_being_read() {
 fn command_to_ask_again_survives_the_shell() {
     assert_eq!(
         RowOf {
-            stage: StageName::Local,
+            place: "--stage local --name two",
             ..of("stock")
         }
         .rerun("user's token"),
-        r"cargo mesh verify --stage local --profile stock --filter 'user'\''s token'"
+        r"cargo mesh verify --stage local --name two --profile stock --filter 'user'\''s token'"
     );
 }
 

@@ -4,23 +4,32 @@ use anyhow::Result;
 use futures::future;
 
 use super::Rules;
-use crate::case::matches;
+use crate::case::{StageName, matches};
 use crate::report::{Row, RowOf};
 use crate::stage::Stage;
+use crate::suite::{SidecarOf, Suite};
 use crate::verdict::{Mismatch, Outcome};
 
 const FAMILY: &str = "model";
 
-/// The workloads that are to be compared: those whose row the filters mean, or
-/// all of them without a filter.
-pub fn select(stage: &dyn Stage, filters: &[String]) -> Vec<String> {
-    let wanted = |workload: &String| {
-        let (name, means) = (name(workload), |text: &str| {
-            filters.iter().any(|filter| matches(filter, text))
-        });
-        filters.is_empty() || means(&name) || means(FAMILY)
+/// The workloads whose sidecars can be compared on a stage. Without a cluster only
+/// those that serve have an inbound side.
+pub fn workloads(suite: &Suite, stage: StageName) -> Vec<String> {
+    let serves = |sidecar: &SidecarOf<'_>| {
+        let mut workloads = suite.workloads.iter();
+        workloads.any(|it| {
+            it.port.is_some()
+                && (&*it.namespace, &*it.name) == (sidecar.namespace, sidecar.deployment)
+        })
     };
-    stage.comparable().into_iter().filter(wanted).collect()
+    let sidecars = suite.sidecars().into_iter();
+    let compared = sidecars.filter(|it| stage != StageName::Local || serves(it));
+    compared.map(|sidecar| sidecar.title).collect()
+}
+
+/// Whether a filter means the row of a workload.
+pub fn is_meant(stage: StageName, workload: &str, filter: &str) -> bool {
+    matches(filter, &name(stage, workload)) || matches(filter, FAMILY)
 }
 
 /// Compares the sidecars of these workloads with the model.
@@ -39,14 +48,19 @@ pub async fn compare(
                 line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")
             };
             let got = format!("{} lines differ", text.lines().filter(changed).count());
-            Outcome::of(vec![Mismatch::new(what, "as the model has them", got)])
+            Outcome::of(vec![Mismatch::new(what, "as the rules have them", got)])
         });
-        let name = name(workload);
+        let name = name(of.stage, workload);
         anyhow::Ok(of.check(&name, FAMILY, [what, "equal", got], difference, outcome))
     });
     future::try_join_all(compare).await
 }
 
-fn name(workload: &str) -> String {
-    format!("model of {workload} equals its sidecar")
+/// On the local stage the filters are made from the model, and so cannot prove it:
+/// there the row says that the proxies have what is in the files.
+fn name(stage: StageName, workload: &str) -> String {
+    match stage {
+        StageName::Local => format!("rules of {workload} in force as on disk"),
+        StageName::Kind | StageName::Cluster => format!("model of {workload} equals its sidecar"),
+    }
 }

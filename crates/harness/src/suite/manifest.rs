@@ -91,20 +91,21 @@ pub struct Deployment {
 /// The Deployments among these objects. Namespaces that are among them say
 /// whether pods get a sidecar there.
 pub fn deployments(objects: &[Value]) -> Vec<Deployment> {
-    let injected = |namespace: &str| {
+    let injection = |namespace: &str| {
         let mut namespaces = objects.iter().filter(|object| kind(object) == "Namespace");
-        namespaces
-            .find(|object| text(object, "/metadata/name") == namespace)
-            .is_none_or(|object| text(object, "/metadata/labels/istio-injection") == "enabled")
+        let found = namespaces.find(|object| text(object, "/metadata/name") == namespace);
+        found.map_or("enabled", |it| text(it, "/metadata/labels/istio-injection"))
     };
     let deployments = objects.iter().filter(|object| kind(object) == "Deployment");
     deployments
         .map(|object| {
             let (namespace, name) = namespace_and_name(object);
             let labels = labels(object, "/spec/template/metadata/labels");
-            let opted_out = labels
-                .get("sidecar.istio.io/inject")
-                .is_some_and(|inject| inject == "false");
+            let asked_for = labels.get("sidecar.istio.io/inject").map(String::as_str);
+            let has_sidecar = match (injection(namespace), asked_for) {
+                (_, Some("false")) | ("disabled", _) => false,
+                (namespace, asked_for) => namespace == "enabled" || asked_for == Some("true"),
+            };
             let account = match text(object, "/spec/template/spec/serviceAccountName") {
                 "" => "default",
                 account => account,
@@ -113,7 +114,7 @@ pub fn deployments(objects: &[Value]) -> Vec<Deployment> {
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
                 account: account.to_owned(),
-                has_sidecar: injected(namespace) && !opted_out,
+                has_sidecar,
                 port: http_port(object),
                 container: text(object, "/spec/template/spec/containers/0/name").to_owned(),
                 labels,
@@ -221,6 +222,17 @@ spec: {template: {metadata: {labels: {sidecar.istio.io/inject: 'false'}}, spec: 
 kind: Deployment
 metadata: {name: c, namespace: plain}
 ---
+kind: Deployment
+metadata: {name: d, namespace: plain}
+spec: {template: {metadata: {labels: {sidecar.istio.io/inject: 'true'}}}}
+---
+kind: Namespace
+metadata: {name: outside, labels: {istio-injection: disabled}}
+---
+kind: Deployment
+metadata: {name: e, namespace: outside}
+spec: {template: {metadata: {labels: {sidecar.istio.io/inject: 'true'}}}}
+---
 kind: Service
 metadata: {name: x, namespace: shop}
 spec: {selector: {app: a}}
@@ -243,7 +255,9 @@ spec: {selector: {app: a}}
             [
                 ("a", "default", true, Some(80)),
                 ("b", "bob", false, None),
-                ("c", "default", false, None)
+                ("c", "default", false, None),
+                ("d", "default", true, None),
+                ("e", "default", false, None)
             ]
         );
         let service = &services(&objects)[0];

@@ -54,6 +54,11 @@ spec: {template: {metadata: {labels: {sidecar.istio.io/inject: 'false'}}, spec: 
 /// Loads a suite of this `suite.yaml` and one file of cases. Complaints come
 /// without the folder's path.
 fn load(suite: &str, cases: &str) -> Result<Suite, String> {
+    load_with(suite, cases, &[])
+}
+
+/// The same with further files.
+fn load_with(suite: &str, cases: &str, files: &[(&str, &str)]) -> Result<Suite, String> {
     let dir = tempfile::tempdir().unwrap();
     let write = |file: &str, text: &str| {
         let path = dir.path().join(file);
@@ -77,6 +82,9 @@ fn load(suite: &str, cases: &str) -> Result<Suite, String> {
         );
         write(&format!("{folder}/all.yaml"), text);
     }
+    for (file, text) in files {
+        write(file, text);
+    }
     let folder = format!("{}/", dir.path().display());
     Suite::load(dir.path()).map_err(|error| {
         let text = error.to_string().replace(&folder, "");
@@ -87,11 +95,16 @@ fn load(suite: &str, cases: &str) -> Result<Suite, String> {
 /// A suite with these cases: callers `asker` and `stranger` (without a sidecar),
 /// profiles `full` and `stock`, one grant `user`.
 pub(crate) fn with_cases(cases: &str) -> Result<Suite, String> {
-    load(SUITE, cases)
+    load_with(SUITE, cases, &[("cases/20-rest.yaml", REST)])
 }
 
+/// Every caller and grant is in use.
+const REST: &str = "family: rest
+cases: [{name: stranger asks, caller: stranger, token: {granted: user}, expect: {status: 200, decided_by: app}}]
+";
+
 const ONE_CASE: &str = "family: some
-cases: [{name: ok, token: none, expect: {status: 200, decided_by: app}}]
+cases: [{name: ok, caller: stranger, token: {granted: user}, expect: {status: 200, decided_by: app}}]
 ";
 
 #[test]
@@ -187,6 +200,33 @@ fn broken_manifest_is_told_with_file_and_line() {
         text.contains("cannot read nowhere/kustomization.yaml"),
         "{text}"
     );
+}
+
+#[test]
+fn caller_and_grant_that_no_case_uses_are_told_with_their_lines() {
+    let cases =
+        "family: some\ncases: [{name: ok, token: none, expect: {status: 200, decided_by: app}}]\n";
+    let text = load(SUITE, cases).unwrap_err();
+    insta::assert_snapshot!(text, @"
+    suite.yaml:12: no case is asked by caller `stranger`
+    suite.yaml:14: no case has a token of grant `user`
+    ");
+}
+
+#[test]
+fn file_or_folder_of_cases_that_would_not_be_read_is_refused_by_name() {
+    for file in [
+        "20-more.yml",
+        "20-more.YAML",
+        "20-more.json",
+        "more/20.yaml",
+    ] {
+        let path = format!("cases/{file}");
+        let text = load_with(SUITE, ONE_CASE, &[(&path, REST)]).unwrap_err();
+        let named = path.strip_suffix("/20.yaml").unwrap_or(&path);
+        assert!(text.starts_with(&format!("{named}: ")), "{text}");
+    }
+    assert!(load_with(SUITE, ONE_CASE, &[("cases/README.md", "")]).is_ok());
 }
 
 #[test]

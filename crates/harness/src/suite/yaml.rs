@@ -106,7 +106,8 @@ fn invalid(path: &Path, error: &serde_saphyr::Error) -> LoadError {
     LoadError::Invalid(Problems(vec![Problem::new(path, line, text)]))
 }
 
-/// The `*.yaml` files of a folder, in the order of their names.
+/// The `*.yaml` files of a folder, in the order of their names. What else looks
+/// like data is an error: nobody would miss it.
 pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
     let unreadable = |source| LoadError::Read {
         path: folder.to_owned(),
@@ -119,7 +120,26 @@ pub fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, LoadError> {
                 .collect::<Result<Vec<_>, _>>()
         })
         .map_err(unreadable)?;
-    paths.retain(|path| path.extension().is_some_and(|it| it == "yaml"));
     paths.sort();
+    let overlooked = paths.iter().filter_map(|path| overlooked(path));
+    LoadError::none_of(overlooked.collect())?;
+    paths.retain(|path| extension(path) == "yaml");
     Ok(paths)
+}
+
+fn overlooked(path: &Path) -> Option<Problem> {
+    let told = match extension(path) {
+        "yaml" if path.is_file() => return None,
+        _ if path.is_dir() => "a folder in here is not read: move its files up, or it away",
+        other if ["yaml", "yml", "json"].contains(&&*other.to_ascii_lowercase()) => {
+            "not read: files here end in `.yaml`"
+        }
+        _ => return None,
+    };
+    Some(Problem::new(path, 0, told))
+}
+
+fn extension(path: &Path) -> &str {
+    let extension = path.extension().and_then(|it| it.to_str());
+    extension.unwrap_or_default()
 }

@@ -8,6 +8,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_saphyr::Spanned;
 
+use crate::parse::documents;
+
 /// A place in a manifest file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Location {
@@ -65,6 +67,16 @@ impl Origin {
             file: file.clone(),
             lines,
         }
+    }
+
+    /// The lines of each document in the text of a file, but for those that have
+    /// comments alone.
+    pub fn of_documents(file: &str, text: &str) -> Vec<Self> {
+        let file: Arc<str> = file.into();
+        let documents = documents(text).into_iter();
+        documents
+            .map(|(offset, document)| Self::read(&file, &document, offset))
+            .collect()
     }
 
     /// The place of `path`, or of the nearest field around it that is written down.

@@ -228,7 +228,7 @@ async fn wait_for_master_realm(process: &Process, address: SocketAddr) -> Result
     let sender = batch::Sender::new();
     Poll::new("Keycloak's first start", FIRST_START)
         .until(async || {
-            process.check_alive()?;
+            process.check_alive("")?;
             let answer = sender.send(batch::Request::get("certs", &url)).await;
             Ok(done_when_ok(&answer))
         })

@@ -102,7 +102,7 @@ impl Mark {
 }
 
 fn records() -> Result<PathBuf> {
-    Ok(crate::state_dir()?.join("local"))
+    Ok(harness::workspace::state_dir()?.join("local"))
 }
 
 fn read(path: &Path) -> Option<Mark> {

@@ -14,6 +14,7 @@ use super::network;
 use super::pod::{Objects, Pod};
 use super::process;
 use super::state::{self, Sidecar, State};
+use super::understood;
 use crate::manifest;
 use crate::secrets;
 use crate::tool;
@@ -22,7 +23,6 @@ use harness::private;
 use harness::secrets::RealmSecrets;
 use harness::suite::{Program, Suite};
 use harness::trouble::Trouble;
-use harness::workspace;
 
 /// Where istio-proxy has them, too.
 const ADMIN_PORT: u16 = 15000;
@@ -39,8 +39,9 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Reads the manifests.
+    /// Reads the manifests, and refuses what it could not honour.
     pub fn new(suite: &'a Suite, secrets: &RealmSecrets) -> Result<Self> {
+        understood::check(suite)?;
         let secrets = secrets::objects(suite, secrets)?;
         let load = |folder: &Path| -> Result<Objects> {
             let objects = manifest::load_kustomization(&suite.path(folder))?;
@@ -57,6 +58,11 @@ impl<'a> Plan<'a> {
     fn keycloak(&self) -> Result<Pod<'_>> {
         let pods = self.keycloak.pods()?;
         pods.into_iter().next().context("no Deployment of Keycloak")
+    }
+
+    fn has_sidecar(&self, pod: &Pod<'_>) -> bool {
+        let mut sidecars = self.suite.sidecars().into_iter();
+        sidecars.any(|it| (it.namespace, it.deployment) == (pod.namespace, pod.name))
     }
 
     /// Gives every pod its addresses and every sidecar its certificate.
@@ -86,11 +92,11 @@ impl<'a> Plan<'a> {
         let speaking_tls = keycloak_over_tls.map(|endpoint| upstreams_at("https", endpoint));
         let mut sidecars = Vec::<Sidecar>::new();
         for pod in self.apps.pods()?.into_iter().chain(self.callers.pods()?) {
-            let principal = pod.principal();
+            let principal = pod.principal(&self.suite.mesh);
             let has_one = sidecars
                 .iter()
                 .any(|sidecar| sidecar.principal == principal);
-            if !pod.has_sidecar() || has_one {
+            if !self.has_sidecar(&pod) || has_one {
                 continue;
             }
             let ip = network.pod();
@@ -152,11 +158,11 @@ impl<'a> Plan<'a> {
         state.start("Keycloak", command, "keycloak.log")
     }
 
-    /// The services, each behind its sidecar.
-    pub fn start_apps(&self, state: &mut State) -> Result<()> {
+    /// The services, each behind its sidecar; `built` says where the programs are.
+    pub fn start_apps(&self, built: &BTreeMap<String, PathBuf>, state: &mut State) -> Result<()> {
         for pod in self.apps.pods()? {
             let sidecars = &state.sidecars;
-            let principal = pod.principal();
+            let principal = pod.principal(&self.suite.mesh);
             let sidecar = sidecars
                 .iter()
                 .find(|sidecar| sidecar.name == pod.name && sidecar.principal == principal);
@@ -166,7 +172,7 @@ impl<'a> Plan<'a> {
             let root = state.folder.join(pod.name);
             pod.write_files(&root)?;
             let program = program(self.suite, &pod)?;
-            let mut command = Command::new(binary(&program.package));
+            let mut command = Command::new(binary(built, &program.package)?);
             command
                 .env_clear()
                 .envs(pod.env(&root)?)
@@ -200,13 +206,14 @@ fn program<'a>(suite: &'a Suite, pod: &Pod<'_>) -> Result<&'a Program> {
 }
 
 /// The binary of a package: from this checkout, or from PATH.
-fn binary(package: &str) -> PathBuf {
-    let built = workspace::target_dir().join("release").join(package);
-    if built.exists() {
-        built
-    } else {
-        tool::find(package).unwrap_or(built)
-    }
+fn binary(built: &BTreeMap<String, PathBuf>, package: &str) -> Result<PathBuf> {
+    let found = built.get(package).cloned().or_else(|| tool::find(package));
+    found.with_context(|| {
+        Trouble::new(
+            format!("there is no program `{package}`"),
+            "put it on PATH, or run in a checkout that has its package",
+        )
+    })
 }
 
 /// The sidecars: they know where everything is, and let nothing in yet.

@@ -12,6 +12,7 @@ use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 
 use harness::private;
+use policy::Mesh;
 
 /// The objects that pods are made of, by name in their namespace.
 #[derive(Debug, Default)]
@@ -100,17 +101,10 @@ pub struct ServicePort {
 
 impl Pod<'_> {
     /// Its mTLS identity, `TRUSTDOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
-    pub fn principal(&self) -> String {
+    pub fn principal(&self, mesh: &Mesh) -> String {
         let account = self.spec.service_account_name.as_deref();
         let (namespace, account) = (self.namespace, account.unwrap_or("default"));
-        format!("cluster.local/ns/{namespace}/sa/{account}")
-    }
-
-    /// Whether it gets a sidecar, in a namespace with injection.
-    pub fn has_sidecar(&self) -> bool {
-        self.labels
-            .get("sidecar.istio.io/inject")
-            .is_none_or(|inject| inject != "false")
+        format!("{}/ns/{namespace}/sa/{account}", mesh.trust_domain)
     }
 
     /// The container's image.

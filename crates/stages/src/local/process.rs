@@ -71,17 +71,17 @@ impl Process {
         })
     }
 
-    /// Fails with its last words if it has ended.
-    pub fn check_alive(&self) -> Result<(), Trouble> {
+    /// Fails with its last words if it has ended. They say why; `and_then` is what to do
+    /// besides.
+    pub fn check_alive(&self, and_then: &str) -> Result<(), Trouble> {
         if self.is_alive() {
             return Ok(());
         }
         let words = self.last_words();
         let fix = if words.contains("No space left on device") {
-            "make room on the disk"
+            "make room on the disk".to_owned()
         } else {
-            "its last words say why; remove what is left with `mesh down --stage local` and the \
-             stage's --name"
+            format!("its last words say why{and_then}")
         };
         Err(Trouble::new(
             format!("{} has ended:\n{words}", self.name),

@@ -15,8 +15,9 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use super::attacker::{self, AppLogs};
-use super::process::Process;
 use super::state::{self, Sidecar, State};
+use super::understood;
+use crate::name::MeshName;
 use crate::tls;
 use crate::versions::versions;
 use async_trait::async_trait;
@@ -38,6 +39,7 @@ const IN_FLIGHT: usize = 16;
 /// A mesh of processes.
 pub struct LocalStage<'a> {
     suite: &'a Suite,
+    name: MeshName,
     state: State,
     secrets: RealmSecrets,
     /// One for each identity.
@@ -48,7 +50,7 @@ pub struct LocalStage<'a> {
 
 impl<'a> LocalStage<'a> {
     /// With a line to each caller, and an ear at each proxy from now on.
-    pub fn new(suite: &'a Suite, state: State, secrets: RealmSecrets) -> Self {
+    pub fn new(suite: &'a Suite, name: MeshName, state: State, secrets: RealmSecrets) -> Self {
         let sender = |sidecar: &Sidecar| {
             let sender = batch::Sender::connecting_to(ConnectTo(sidecar.outbound));
             (sidecar.principal.clone(), sender)
@@ -57,9 +59,14 @@ impl<'a> LocalStage<'a> {
             .sidecars
             .iter()
             .filter(|sidecar| sidecar.inbound.is_some());
+        for sidecar in &state.sidecars {
+            // A key that is read is known. One that cannot be is missed where it is needed.
+            let _ = state.certificate_of(sidecar);
+        }
         let logs = state::Logs::follow(observed.map(|sidecar| state.access_log_of(sidecar)));
         Self {
             suite,
+            name,
             senders: state.sidecars.iter().map(sender).collect(),
             logs: Mutex::new(logs),
             app_logs: Mutex::new(AppLogs::follow(suite, &state.folder)),
@@ -70,8 +77,9 @@ impl<'a> LocalStage<'a> {
 
     /// Fails if a process has ended that should be there.
     pub fn check_alive(&self) -> Result<()> {
+        let down = format!("; remove what is left with `mesh down {}`", self.place());
         let mut processes = self.state.processes.iter();
-        Ok(processes.try_for_each(Process::check_alive)?)
+        Ok(processes.try_for_each(|it| it.check_alive(&down))?)
     }
 
     /// Waits until the sidecars and the services are ready.
@@ -173,6 +181,10 @@ impl Stage for LocalStage<'_> {
         StageName::Local
     }
 
+    fn place(&self) -> String {
+        format!("--stage local{}", self.name.argument())
+    }
+
     fn versions(&self) -> BTreeMap<String, String> {
         let v = versions();
         [("envoy", &v.envoy), ("keycloak", &v.keycloak)]
@@ -185,6 +197,7 @@ impl Stage for LocalStage<'_> {
     }
 
     async fn apply(&self, rules: &Rules) -> Result<()> {
+        understood::check_rules(&rules.objects)?;
         let sidecars = self.state.sidecars.iter();
         future::try_join_all(sidecars.map(|sidecar| self.put_rules(sidecar, rules))).await?;
         Ok(())
@@ -260,12 +273,6 @@ impl Stage for LocalStage<'_> {
         }
     }
 
-    fn comparable(&self) -> Vec<String> {
-        let sidecars = self.state.sidecars.iter();
-        let inbound = sidecars.filter(|sidecar| sidecar.inbound.is_some());
-        inbound.map(|sidecar| sidecar.name.clone()).collect()
-    }
-
     /// Its filters were made from the model; here is what Envoy took.
     async fn difference(&self, workload: &str, rules: &Rules) -> Result<Option<String>> {
         let mut sidecars = self.state.sidecars.iter();
@@ -305,7 +312,8 @@ impl Stage for LocalStage<'_> {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
                 let name = path.file_name().unwrap_or_default();
-                fs::write(folder.join(name), redact(&fs::read_to_string(&path)?))?;
+                let log = fs::read(&path)?;
+                fs::write(folder.join(name), redact(&String::from_utf8_lossy(&log)))?;
             }
         }
         for sidecar in &self.state.sidecars {

@@ -20,6 +20,7 @@ use crate::secrets;
 use envoy::{Certificate, Upstream};
 use harness::evidence::Evidence;
 use harness::private;
+use harness::redact::know;
 use harness::secrets::RealmSecrets;
 use harness::suite::Suite;
 use k8s_openapi::api::core::v1::Secret;
@@ -166,9 +167,11 @@ impl State {
             let path = folder.join(name);
             fs::read_to_string(&path).with_context(|| path.display().to_string())
         };
+        let key_pem = read("key.pem")?.into();
+        know(&key_pem);
         Ok(Certificate {
             chain_pem: read("chain.pem")?,
-            key_pem: read("key.pem")?.into(),
+            key_pem,
         })
     }
 }

@@ -109,10 +109,11 @@ fn a_filter_brings_the_controls_along() {
     };
     assert_eq!(names("tw"), ["ok", "two"]);
     assert_eq!(names("c"), ["ok", "one", "two"], "a class");
+    let filters = ["tw".to_owned(), "nothing like it".to_owned()];
+    let error = corpus.select(&filters, false).unwrap_err().to_string();
     assert!(
-        corpus
-            .select(&["nothing like it".to_owned()], false)
-            .is_err()
+        error.starts_with("no attack matches `nothing like it`;"),
+        "{error}"
     );
 }
 

@@ -97,6 +97,10 @@ impl Stage for Play {
         StageName::Local
     }
 
+    fn place(&self) -> String {
+        "--stage local".to_owned()
+    }
+
     fn versions(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
