@@ -71,7 +71,10 @@ fn last_words_of_a_process_have_no_secret_in_them() {
     for app in ["backend", "frontend"] {
         world.program(&format!("bin/{app}"), "exec sleep 604");
     }
-    let envoy = format!("cache/mesh-oidc/envoy-{}/envoy/_bin/envoy", versions().envoy);
+    let envoy = format!(
+        "cache/mesh-oidc/envoy-{}/envoy/_bin/envoy",
+        versions().envoy
+    );
     let script = "cd $MESH_TEST_STAGE
 until [ -e secrets.yaml ]; do sleep 0.05; done
 { tail -n 4 secrets.yaml; cat sidecars/backend/key.pem; } | tee $MESH_TEST_WORLD/said";
@@ -79,11 +82,16 @@ until [ -e secrets.yaml ]; do sleep 0.05; done
     let up = world.run(&["up", "--stage", "local", "--name", "x"]);
     assert_eq!(up.status.code(), Some(2));
     let told = String::from_utf8_lossy(&up.stderr);
-    assert!(told.contains("has ended") && told.contains("[redacted "), "{told}");
+    assert!(
+        told.contains("has ended") && told.contains("[redacted "),
+        "{told}"
+    );
     assert!(told.contains("mesh down --stage local --name x"), "{told}");
     let said = fs::read_to_string(world.path("said")).unwrap();
     let values = said.lines().filter_map(|line| line.rsplit(": ").next());
-    let secrets: Vec<_> = values.filter(|it| it.len() > 32 && !it.starts_with("---")).collect();
+    let secrets: Vec<_> = values
+        .filter(|it| it.len() > 32 && !it.starts_with("---"))
+        .collect();
     assert!(secrets.len() >= 3, "{said}");
     for secret in secrets {
         for part in secret.as_bytes().chunks(20) {
