@@ -352,7 +352,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// Splits a file at its document markers; with each document comes the number
 /// of lines before it. A marker can only be a whole line: YAML allows `---` at
 /// a line's start nowhere else.
-pub(crate) fn documents(text: &str) -> Vec<(u64, String)> {
+fn documents(text: &str) -> Vec<(u64, String)> {
     let mut documents = vec![(0, String::new())];
     for (number, line) in (0..).zip(text.split_inclusive('\n')) {
         let marker = line.trim_end();
