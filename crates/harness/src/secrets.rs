@@ -82,8 +82,9 @@ impl RealmSecrets {
     /// The same with these values, by name.
     #[must_use]
     pub fn with(mut self, values: impl IntoIterator<Item = (String, SecretString)>) -> Self {
-        self.0.extend(values);
-        Self::known(self.0)
+        let values = Self::known(values.into_iter().collect());
+        self.0.extend(values.0);
+        self
     }
 
     /// The value of one name.
