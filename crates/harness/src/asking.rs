@@ -504,7 +504,9 @@ impl<'a> Asker<'a> {
             .map(|name| self.token_request(name, &self.suite.grants[*name]))
             .collect::<Result<Vec<_>>>()?;
         let caller = &self.suite.usual_caller().name;
+        let turn = self.stage.turn_to_sign_in().await?;
         let answers = self.stage.ask(caller, &requests).await?;
+        drop(turn);
         answers
             .into_iter()
             .map(|(name, answer)| {

@@ -1,5 +1,6 @@
 //! Stages: places where the mesh really runs.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
@@ -70,6 +71,13 @@ pub trait Stage {
     /// Puts rules in force. Returns once they are handed over; a proxy may
     /// follow later.
     async fn apply(&self, rules: &Rules) -> Result<()>;
+
+    /// Waits until no other run signs people in here, and keeps that so as long as the
+    /// value lives: Keycloak takes two attempts at once by one person for an attack, and
+    /// refuses both.
+    async fn turn_to_sign_in(&self) -> Result<Box<dyn Any>> {
+        Ok(Box::new(()))
+    }
 
     /// Sends requests from a caller's place in the mesh, many in flight, and
     /// returns the answers by request id.

@@ -1,5 +1,6 @@
 //! A mesh in a Kubernetes cluster: what `kind` and `cluster` have in common.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
@@ -28,6 +29,7 @@ use url::Url;
 
 use crate::attacker;
 use crate::cluster::{self, Cluster};
+use crate::lock::turn_to_sign_in;
 use crate::logs;
 use crate::manifest::{dynamic, load_kustomization};
 use crate::secrets;
@@ -234,6 +236,10 @@ impl Stage for KubernetesStage<'_> {
         let withdrawn = dynamic(rules.withdrawn.iter().cloned())?;
         self.cluster.apply(&objects).await?;
         self.cluster.delete(&withdrawn).await
+    }
+
+    async fn turn_to_sign_in(&self) -> Result<Box<dyn Any>> {
+        Ok(Box::new(turn_to_sign_in(&self.place()).await?))
     }
 
     async fn ask(

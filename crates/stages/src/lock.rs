@@ -5,11 +5,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use harness::poll::{Poll, Step};
 use harness::private;
 use harness::trouble::Trouble;
 
@@ -47,6 +49,25 @@ impl NameLock {
         });
         Ok(Self { _lock: lock })
     }
+}
+
+/// How long others have their turn. Signing in takes a moment.
+const TURNS: Duration = Duration::from_secs(30);
+
+/// Waits until nobody else on this machine signs people in at this place.
+pub async fn turn_to_sign_in(place: &str) -> Result<FileLock> {
+    let folder = harness::workspace::state_dir()?.join("locks");
+    private::ensure_folder(&folder)?;
+    let path = folder.join(file_name("sign-in", place));
+    Poll::new("a turn to sign in", TURNS)
+        .every(Duration::from_millis(20))
+        .until(async || {
+            Ok(match FileLock::try_take(&path)? {
+                Some(lock) => Step::Done(lock),
+                None => Step::NotYet("another run is at it".to_owned()),
+            })
+        })
+        .await
 }
 
 fn taken(kind: &str, name: &str, holder: Option<Holder>) -> Trouble {

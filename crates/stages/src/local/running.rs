@@ -1,5 +1,6 @@
 //! A local stage that stands.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
@@ -17,6 +18,7 @@ use url::Url;
 use super::attacker::{self, AppLogs};
 use super::state::{self, Sidecar, State};
 use super::understood;
+use crate::lock::turn_to_sign_in;
 use crate::name::MeshName;
 use crate::tls;
 use crate::versions::versions;
@@ -201,6 +203,10 @@ impl Stage for LocalStage<'_> {
         let sidecars = self.state.sidecars.iter();
         future::try_join_all(sidecars.map(|sidecar| self.put_rules(sidecar, rules))).await?;
         Ok(())
+    }
+
+    async fn turn_to_sign_in(&self) -> Result<Box<dyn Any>> {
+        Ok(Box::new(turn_to_sign_in(&self.place()).await?))
     }
 
     async fn ask(
