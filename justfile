@@ -34,6 +34,10 @@ differential *flags:
 attacks *flags:
     {{mesh}} attacks {{flags}}
 
+# Edit the rules of a local stage, one edit after the other: which rows notice?
+mutants *flags:
+    {{mesh}} mutants {{flags}}
+
 # Remove what `up` made
 down *flags:
     {{mesh}} down {{flags}}

@@ -14,6 +14,7 @@ use crate::arguments::{Ask, SuiteFolder};
 use crate::commands::attacks::Attacks;
 use crate::commands::differential::Differential;
 use crate::commands::explain::Explain;
+use crate::commands::mutants::Mutants;
 use crate::commands::translate::Translate;
 use crate::commands::{apply, check, demo, doctor, down, e2e, schema, secrets, up, verify};
 use crate::interruption::interruptible;
@@ -107,6 +108,7 @@ enum Command {
     Translate(Translate),
     Differential(Differential),
     Attacks(Attacks),
+    Mutants(Mutants),
     /// Say what this machine lacks, each with the command that fixes it
     Doctor,
     /// Print new realm keys and secrets as Kubernetes Secrets, for `kubectl apply -f -`
@@ -167,6 +169,11 @@ impl Cli {
             Command::Translate(question) => question.run(),
             Command::Differential(question) => interruptible(question.run()).await,
             Command::Attacks(attacks) => interruptible(attacks.run()).await,
+            Command::Mutants(mutants) => {
+                let suite = mutants.suite.load()?;
+                let profile = named(&suite, mutants.profile.as_deref())?;
+                mutants.run(&suite, profile).await
+            }
             Command::Doctor => doctor::run().await,
             Command::Secrets { suite } => secrets::run(&suite.load()?),
             Command::Schema { file } => schema::run(file),

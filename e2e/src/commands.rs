@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod down;
 pub mod e2e;
 pub mod explain;
+pub mod mutants;
 pub mod replay;
 pub mod schema;
 pub mod secrets;

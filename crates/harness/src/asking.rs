@@ -337,7 +337,7 @@ impl<'a> Asker<'a> {
 
     /// Asks cases and judges them, in the order given; with rules, their
     /// explanations as well.
-    async fn ask_table(
+    pub(crate) async fn ask_table(
         &self,
         profile: &str,
         cases: &[&Case],
@@ -697,6 +697,13 @@ fn write_reports_to(parent: &Path, step_summary: Option<&Path>, run: &mut Run) -
             say(format!("warning: cannot write the step summary: {error}"));
         }
     }
+    Ok(folder)
+}
+
+/// Makes a folder for a report on this, by the time and its name.
+pub fn report_folder(on: &str) -> Result<PathBuf> {
+    let id = format!("{}-{on}", Timestamp::now().strftime("%Y%m%dT%H%M%S"));
+    let (_, folder) = new_folder(&workspace::target_dir().join("e2e"), &id)?;
     Ok(folder)
 }
 

@@ -4,6 +4,7 @@ pub mod asking;
 pub mod attack;
 pub mod case;
 pub mod evidence;
+pub mod mutant;
 pub mod output;
 pub mod poll;
 pub mod private;

@@ -7,6 +7,7 @@ pub mod prediction;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -56,16 +57,8 @@ impl Rules {
     /// Reads the rules of a profile from the suite's files. No keys are known
     /// yet.
     pub fn read(suite: &Suite, profile: &Profile) -> Result<Self> {
-        let mut texts = Vec::new();
-        for folder in [&suite.manifests.workloads, &profile.rules] {
-            for file in kustomization_files(&suite.path(folder))? {
-                texts.push((shown(&file), read(&file)?));
-            }
-        }
-        let texts = texts
-            .iter()
-            .map(|(name, text)| (name.as_str(), text.as_str()));
-        let manifests = Manifests::parse_all(texts)?;
+        let texts = texts(suite, &profile.rules)?;
+        let manifests = manifests(suite, texts)?;
         let applied = objects(&suite.path(&profile.rules))?;
         let mut withdrawn: Vec<Value> = Vec::new();
         for other in &suite.profiles {
@@ -83,6 +76,19 @@ impl Rules {
             keys: KeySets::new(),
             objects: applied,
             withdrawn,
+        })
+    }
+
+    /// The same with other objects in the place of the profile's.
+    pub fn with_objects(&self, suite: &Suite, objects: Vec<Value>) -> Result<Self> {
+        let texts = objects
+            .iter()
+            .map(|object| (self.profile.clone(), object.to_string()))
+            .collect();
+        Ok(Self {
+            manifests: manifests(suite, texts)?,
+            objects,
+            ..self.clone()
         })
     }
 
@@ -130,8 +136,25 @@ impl Rules {
     }
 }
 
+/// The files of a folder of manifests: their names and texts.
+fn texts(suite: &Suite, folder: &Path) -> Result<Vec<(String, String)>> {
+    let files = kustomization_files(&suite.path(folder))?;
+    let texts = files.iter().map(|file| Ok((shown(file), read(file)?)));
+    texts.collect()
+}
+
+/// The workloads, and the rules of these texts.
+fn manifests(suite: &Suite, rules: Vec<(String, String)>) -> Result<Manifests> {
+    let mut all = texts(suite, &suite.manifests.workloads)?;
+    all.extend(rules);
+    let all = all
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    Ok(Manifests::parse_all(all)?)
+}
+
 /// Whether two objects are two states of one.
-fn is_same(one: &Value, other: &Value) -> bool {
+pub(crate) fn is_same(one: &Value, other: &Value) -> bool {
     ["/kind", "/metadata/namespace", "/metadata/name"]
         .iter()
         .all(|place| one.pointer(place) == other.pointer(place))
