@@ -119,11 +119,7 @@ impl<'a> Asker<'a> {
         };
         let stage = self.stage.name();
         let mut run = Run {
-            id: format!(
-                "{}-{stage}-{}",
-                started.strftime("%Y%m%dT%H%M%S"),
-                rules.profile
-            ),
+            id: run_id(started, &format!("{stage}-{}", rules.profile)),
             started,
             stage,
             profile: rules.profile.clone(),
@@ -700,9 +696,14 @@ fn write_reports_to(parent: &Path, step_summary: Option<&Path>, run: &mut Run) -
     Ok(folder)
 }
 
+/// What a run is called by: when it began, and what it is about.
+pub(crate) fn run_id(started: Timestamp, on: &str) -> String {
+    format!("{}-{on}", started.strftime("%Y%m%dT%H%M%S"))
+}
+
 /// Makes a folder for a report on this, by the time and its name.
 pub fn report_folder(on: &str) -> Result<PathBuf> {
-    let id = format!("{}-{on}", Timestamp::now().strftime("%Y%m%dT%H%M%S"));
+    let id = run_id(Timestamp::now(), on);
     let (_, folder) = new_folder(&workspace::target_dir().join("e2e"), &id)?;
     Ok(folder)
 }

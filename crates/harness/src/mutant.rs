@@ -66,7 +66,7 @@ async fn prove_green(
     if let Some(row) = judged.clone().find(|row| !row.outcome.is_passed()) {
         bail!(Trouble::new(
             format!("`{}` is not green {when}: nothing could be told", row.name),
-            "mesh verify, and see why",
+            "mesh e2e --stage local says why",
         ));
     }
     Ok(judged.map(|row| row.name.clone()).collect())

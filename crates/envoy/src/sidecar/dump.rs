@@ -268,7 +268,7 @@ fn kind(config: &Fields) -> Option<&str> {
     let text = |name: &str| config.get(name).and_then(Value::as_str);
     let kind = text("@type")?;
     if kind.ends_with(".TypedStruct") {
-        return text("typeUrl").or(text("type_url"));
+        return text("typeUrl");
     }
     Some(kind)
 }

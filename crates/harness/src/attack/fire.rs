@@ -16,7 +16,7 @@ use super::{
     Answers, AppRecord, Attack, Corpus, Expect, Facts, HostileToken, Origin, RawAnswer, Shot,
     judge, read_answers,
 };
-use crate::asking::Asker;
+use crate::asking::{Asker, run_id};
 use crate::evidence::{AccessRecord, Evidence};
 use crate::output::say;
 use crate::poll::{Poll, Step, TimedOut};
@@ -96,11 +96,7 @@ pub async fn fire(asker: &Asker<'_>, selection: &Selection, phases: &Phases) -> 
         .collect();
     rows.push(books.accounts());
     Ok(Run {
-        id: format!(
-            "{}-{}-attacks",
-            started.strftime("%Y%m%dT%H%M%S"),
-            stage.name()
-        ),
+        id: run_id(started, &format!("{}-attacks", stage.name())),
         started,
         stage: stage.name(),
         profile: suite.usual_profile().name.clone(),
